@@ -1,0 +1,25 @@
+"""Baselines: models that learn by counting. A new one is one file here and one row of ``BASELINES``."""
+
+from __future__ import annotations
+
+from unrolled.baselines.counts import NGramCounts
+from unrolled.baselines.markov import Markov, MarkovState
+from unrolled.baselines.mixture import Mixture, fit_weights, mix
+from unrolled.baselines.ngram import KneserNey, NGramState
+
+BASELINES: dict[str, type[Markov] | type[KneserNey]] = {
+    "markov": Markov,
+    "kneser-ney": KneserNey,
+}
+
+__all__ = [
+    "BASELINES",
+    "KneserNey",
+    "Markov",
+    "MarkovState",
+    "Mixture",
+    "NGramCounts",
+    "NGramState",
+    "fit_weights",
+    "mix",
+]

@@ -1,0 +1,165 @@
+"""The command line: a literal table of commands, and the one place where errors become exit codes.
+
+Exit codes: 0 done; 1 an :class:`~unrolled.errors.UnrolledError` (one line on stderr, the traceback
+only with ``--debug``); 2 usage; 128 + n after signal n, that is 130 for Ctrl-C, 143 for SIGTERM and
+141 for a reader that went away. Results go to stdout, everything else to stderr, both UTF-8.
+A module of this room imports torch, tasks and models only inside its functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+from unrolled import __version__
+from unrolled.errors import UnrolledError
+
+# Name → "module:function"; the function takes the arguments after the name and gives an App.
+COMMANDS: dict[str, str] = {
+    "train": "unrolled.cli.train:command",
+    "evaluate": "unrolled.cli.evaluate:command",
+    "predict": "unrolled.cli.predict:command",
+    "generate": "unrolled.cli.generate:command",
+    "demo": "unrolled.cli.demo:command",
+    "info": "unrolled.cli.info:command",
+}
+
+_EPILOGUE = """\
+unrolled COMMAND --help explains a command; with --debug an error shows its traceback.
+Begin with: unrolled demo"""
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood; exit code 2."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: What follows the program's name; that of the process when None.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        with _surroundings():
+            return _run(arguments)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes stdout at its end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        print("unrolled: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except UsageError as error:
+        _complain(str(error))
+        return 2
+    except Exception as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        _complain(_one_line(error))
+        return 1
+
+
+def assemble(arguments: Sequence[str] = ()) -> App:
+    """The whole program as a cyclopts App, with the options that these arguments need.
+
+    Args:
+        arguments: The command line; which options ``train`` has depends on its task and model.
+    """
+    app = App(
+        name="unrolled",
+        help="Recurrent networks, unrolled: train, evaluate and use them on sequences.",
+        help_epilogue=_EPILOGUE,
+        help_format="plaintext",
+        version=__version__,
+    )
+    for order, (name, target) in enumerate(COMMANDS.items()):
+        build: Callable[[Sequence[str]], App] = resolve(target)
+        command = build(arguments[1:] if list(arguments[:1]) == [name] else ())
+        command.help_epilogue, command.sort_key = "", order
+        app.command(command)
+    return app
+
+
+def resolve(target: str) -> Any:
+    """What a row of a literal table, ``"module:name"``, stands for; imports the module."""
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def single(function: Callable[..., int], name: str) -> App:
+    """The App of a command that is one function: its signature and docstring are its options."""
+    app = App(name=name, help=(function.__doc__ or "").split("\n\n")[0])
+    app.default(function)
+    return app
+
+
+def _run(arguments: list[str]) -> int:
+    """Parse and call. Every complaint of the parser is a usage error."""
+    for argument in arguments:
+        if any(0xD800 <= ord(character) < 0xE000 for character in argument):
+            raise UsageError(f"argument {argument!r} is not UTF-8")
+    app = assemble(arguments)
+    try:
+        function, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        error.verbose = False
+        chain = [part for part in error.command_chain or () if not part.startswith("-")]
+        message = " ".join(str(error).split())
+        raise UsageError(f"{message} See: {' '.join(['unrolled', *chain, '--help'])}") from None
+    result: Any = function(*bound.args, **bound.kwargs)
+    sys.stdout.flush()
+    return result if isinstance(result, int) else 0
+
+
+@contextlib.contextmanager
+def _surroundings() -> Iterator[None]:
+    """UTF-8 on the standard streams and an orderly end on SIGTERM, while a command runs."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            errors = "strict" if stream is sys.stdout else "backslashreplace"
+            stream.reconfigure(encoding="utf-8", errors=errors)
+    try:
+        before = signal.signal(signal.SIGTERM, _terminated)
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _one_line(error: Exception) -> str:
+    """What a user is told; anything but our own errors and the system's is a defect of ours."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UnrolledError):
+        return text
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {text} (a defect of unrolled; --debug shows where)"
+
+
+def _complain(message: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"unrolled: error: {message}", file=sys.stderr)

@@ -1,0 +1,68 @@
+"""``unrolled evaluate RUN``: measure a trained model on held-out data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from unrolled.cli import single
+
+_Test = Annotated[Path | None, Parameter(name="--data.test")]
+_Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+
+
+def command(arguments: Sequence[str] = ()) -> App:
+    """The ``evaluate`` App."""
+    return single(evaluate, "evaluate")
+
+
+def evaluate(run: Path, /, *, data_test: _Test = None, as_json: _Json = False) -> int:
+    """Measure a trained model on its test data, or on a file of yours.
+
+    Args:
+        run: The run directory.
+        data_test: Measure on this file; its own test data when absent.
+        as_json: Print one line of JSON.
+    """
+    from unrolled import tasks
+
+    evaluation = json.loads(tasks.load(run).evaluate(data_test).to_json())
+    if as_json:
+        json.dump(evaluation, sys.stdout, ensure_ascii=False)
+        print()
+    else:
+        print(report(evaluation))
+    return 0
+
+
+def report(evaluation: Mapping[str, Any]) -> str:
+    """The fields of an ``Evaluation`` as aligned lines, a metric with its interval.
+
+    >>> print(report({"model": "lm", "split": "test", "examples": 9, "metrics": {"bits": 2.0},
+    ...               "intervals": {"bits": [1.9, 2.1]}}))
+    model     lm
+    split     test
+    examples  9
+    bits      2.0000  [1.9000, 2.1000]
+    """
+    rows = [(key, str(evaluation[key])) for key in ("model", "split", "examples")]
+    intervals = evaluation.get("intervals") or {}
+    for name, value in evaluation["metrics"].items():
+        text = _number(value)
+        if name in intervals:
+            low, high = intervals[name]
+            text += f"  [{_number(low)}, {_number(high)}]"
+        rows.append((name, text))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:{width}}  {text}" for name, text in rows)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.1f}"

@@ -1,0 +1,62 @@
+"""``unrolled predict RUN``: lines in, one prediction per line out, as they come."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from cyclopts import App
+
+from unrolled.cli import single
+from unrolled.errors import DataError
+
+
+def command(arguments: Sequence[str] = ()) -> App:
+    """The ``predict`` App."""
+    return single(predict, "predict")
+
+
+def predict(run: Path, file: Path | None = None, /) -> int:
+    """Predict for each line of the standard input, or of a file.
+
+    Args:
+        run: The run directory; nothing else is needed.
+        file: UTF-8 text, also compressed (.gz); the standard input when absent.
+    """
+    from unrolled import tasks
+    from unrolled.data.text import read_lines
+
+    lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
+    for prediction in tasks.load(run).predict(lines):
+        print(prediction, flush=True)
+    return 0
+
+
+def utf8_lines(stream: Iterable[bytes], name: str = "<stdin>") -> Iterator[str]:
+    r"""Lines of a byte stream as :func:`unrolled.data.text.read_lines` gives those of a file.
+
+    Strictly UTF-8; each line is given as soon as it has ended, so that a pipe can be followed.
+
+    Raises:
+        DataError: bytes that are no UTF-8; names the line.
+
+    >>> list(utf8_lines([b"one\r\n", b"two"]))
+    ['one', 'two']
+    """
+    number = 0
+    for raw in stream:
+        line = raw if number else raw.removeprefix(codecs.BOM_UTF8)
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"byte 0x{line[error.start]:02x} after {error.start} bytes is not UTF-8; "
+                "convert the input, for instance with iconv -f latin1 -t utf-8",
+                path=name,
+                line=number + line.count(b"\r", 0, error.start) + 1,
+            ) from None
+        for part in text.removesuffix("\n").removesuffix("\r").split("\r"):
+            number += 1
+            yield part

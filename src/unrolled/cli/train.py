@@ -1,0 +1,247 @@
+"""``unrolled train TASK [MODEL]``: train a model into a run directory, or continue there.
+
+The options of a task come from its dataclasses (``unrolled.tasks.OPTIONS``), so the App is
+assembled for the task and model at hand. A value on the command line wins over ``--config``'s TOML,
+which wins over the default; what was resolved is written to ``config.toml`` of the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import os
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from cyclopts import App, Group, Parameter
+
+from unrolled import tasks
+from unrolled.cli import UsageError, resolve
+from unrolled.cli.evaluate import report
+from unrolled.config import (
+    SECTIONS,
+    Option,
+    RunConfig,
+    Schema,
+    differences,
+    documentation,
+    options,
+    read_run_config,
+    read_toml,
+    run_config,
+)
+from unrolled.errors import RunError
+
+_HELP = """\
+Train a model, or continue where the same command was interrupted.
+
+unrolled train TASK [MODEL] --help lists every option of a task and model. For example:
+unrolled train language-modelling --data.train corpus.txt --output runs/first"""
+
+_HANDLED = ("task", "model_name", "output", *SECTIONS)  # not plain options of the run
+
+
+def command(arguments: Sequence[str] = ()) -> App:
+    """The ``train`` App for these arguments (what follows the word ``train``)."""
+    app = App(name="train", help=_HELP)
+    source = _value_of("--config", arguments)
+    wants_help = bool({"--help", "-h"} & set(arguments))
+    mapping = read_toml(source) if source and not wants_help else {}
+    named = arguments[0] if arguments and arguments[0] in tasks.OPTIONS else None
+    for task, schema in tasks.OPTIONS.items():
+        model = mapping.get("model_name")
+        if named == task and arguments[1:] and arguments[1] in schema.models:
+            model = arguments[1]
+        app.command(_function(task, schema, model, mapping, source), name=task)
+    if arguments and named is None and arguments[0].startswith("-") and not wants_help:
+        task = mapping.get("task")
+        if task not in tasks.OPTIONS:
+            raise UsageError(
+                f"train needs a TASK before its options: one of {', '.join(tasks.OPTIONS)}; "
+                f"{_example(next(iter(tasks.OPTIONS)))}"
+            )
+        schema = tasks.OPTIONS[task]
+        app.default(_function(task, schema, mapping.get("model_name"), mapping, source))
+    return app
+
+
+def _function(
+    task: str, schema: Schema, model: Any, mapping: Mapping[str, Any], source: str
+) -> types.FunctionType:
+    """A function whose signature is the options of one task and model, for cyclopts to read."""
+    name = model if model in schema.models else next(iter(schema.models))
+
+    def train(*positional: str, **given: Any) -> int:
+        overrides: dict[str, Any] = {"task": task}
+        if positional:
+            overrides["model_name"] = positional[0]
+        for key in ("config", "overwrite"):
+            overrides[key] = given.pop(key, None)
+        config, overwrite = overrides.pop("config"), bool(overrides.pop("overwrite"))
+        for key, value in given.items():
+            section, _, field = key.rpartition("__")
+            (overrides.setdefault(section, {}) if section else overrides)[field] = value
+        _demand(task, name, schema, mapping, overrides)
+        resolved = run_config(
+            mapping, tasks.OPTIONS, source="" if config is None else str(config), overrides=overrides
+        )
+        return run(_absolute(resolved), overwrite=overwrite)
+
+    train.__doc__ = (schema.data.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    parameters = _parameters(schema, name, given_model=bool(source and model))
+    train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    assert isinstance(train, types.FunctionType)
+    return train
+
+
+def run(config: RunConfig, *, overwrite: bool = False) -> int:
+    """Train as a configuration says, in its run directory, and print the evaluation.
+
+    Raises:
+        RunError: the directory holds a run with another configuration, or is no run.
+    """
+    from unrolled.training.run_directory import RunDirectory
+
+    directory = RunDirectory(config.output, overwrite=overwrite)
+    with directory:
+        if directory.status != "new":
+            refuse_other(config)
+        if directory.status == "finished":
+            print(f"already finished: {config.output} (--overwrite begins anew)", file=sys.stderr)
+        else:
+            directory.write_text("config.toml", config.to_toml())
+            resolve(tasks.TASKS[config.task]).train(config, directory)
+    evaluation = config.output / "evaluation.json"
+    if evaluation.exists():
+        print(report(json.loads(evaluation.read_text(encoding="utf-8"))))
+    print(f"run: {config.output}", file=sys.stderr)
+    return 0
+
+
+def refuse_other(config: RunConfig) -> None:
+    """Refuse to continue a run with a configuration that is not its own.
+
+    Raises:
+        RunError: names every key that differs, and the mends.
+    """
+    before = read_run_config(config.output / "config.toml", tasks.OPTIONS, output=config.output)
+    changed = differences(before, config)
+    if changed:
+        raise RunError(
+            f"{config.output} holds a run with another configuration ({'; '.join(changed)}); "
+            "give another --output, or the old values to continue, or --overwrite to begin anew"
+        )
+
+
+def _demand(
+    task: str, model: str, schema: Schema, mapping: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> None:
+    """Refuse a command line without a required option, ending with a command to paste."""
+    sections = ((RunConfig, ""), (schema.data, "data"), (schema.models[model], "model"))
+    for cls, section in (*sections, (schema.training, "training")):
+        table, above = (layer.get(section, {}) if section else layer for layer in (mapping, overrides))
+        present = {str(key).replace("-", "_") for key in [*table, *above]}
+        for option in options(cls, section):
+            needed = option.default is dataclasses.MISSING and option.name not in present
+            if needed and (section or option.name == "output"):
+                raise UsageError(f"{option.flag} is missing; {_example(task)}")
+
+
+def _example(task: str) -> str:
+    return f"for example: unrolled train {task} --data.train corpus.txt --output runs/first"
+
+
+def _absolute(config: RunConfig) -> RunConfig:
+    """The same with absolute paths, so that the configuration holds from any directory."""
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(absolute, value))
+        return Path(os.path.abspath(value)) if isinstance(value, Path) else value
+
+    def section(options_of: Any) -> Any:
+        names = [item.name for item in dataclasses.fields(options_of) if item.init]
+        changed = {name: absolute(getattr(options_of, name)) for name in names}
+        return dataclasses.replace(options_of, **changed)
+
+    return dataclasses.replace(config, data=section(config.data), model=section(config.model))
+
+
+def _value_of(flag: str, arguments: Sequence[str]) -> str:
+    """The value of an option, looked up before the parser exists; empty when it is not given."""
+    for index, argument in enumerate(arguments):
+        if argument == flag and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(flag + "="):
+            return argument.removeprefix(flag + "=")
+    return ""
+
+
+# ------------------------------------------------------------------------- options for the parser
+
+
+def _parameters(schema: Schema, model: str, *, given_model: bool) -> list[inspect.Parameter]:
+    """MODEL, the run's options, and the dotted options of data, model and training."""
+    names = tuple(schema.models)
+    default = model if given_model else names[0]
+    summary = f"Default: {default}. The options below are those of {model}."
+    text = f"The model or a baseline, one of {', '.join(names)}. {summary}"
+    run_group = Group("Run", sort_key=0)
+    positional = inspect.Parameter(
+        "MODEL",
+        inspect.Parameter.POSITIONAL_ONLY,
+        default=None,
+        annotation=Annotated[
+            Literal[names] | None,  # type: ignore[valid-type]
+            Parameter(help=text, group=run_group, show_choices=False, show_default=False),
+        ],
+    )
+    own = {option.name: option for option in options(RunConfig)}
+    missing, docs = dataclasses.MISSING, documentation(RunConfig)
+    run_options = [
+        Option("", "output", Path, missing, docs["output"].split(".")[0] + "."),
+        Option("", "config", Path, None, "A TOML file of options; the command line wins over it."),
+        Option("", "overwrite", bool, False, "Remove the run that the directory holds."),
+        *(own[name] for name in own if name not in _HANDLED),
+    ]
+    parameters = [positional, *(_parameter(option, run_group) for option in run_options)]
+    classes = (schema.data, schema.models[model], schema.training)
+    for order, (section, cls) in enumerate(zip(SECTIONS, classes, strict=True), start=1):
+        title = f"Model: {model}" if section == "model" else section.capitalize()
+        group = Group(title, sort_key=order)
+        parameters += [_parameter(option, group) for option in options(cls, section)]
+    return parameters
+
+
+def _parameter(option: Option, group: Group) -> inspect.Parameter:
+    """One keyword whose absence shows, so that the layers below it can speak."""
+    kind, default = option.type, option.default
+    if get_origin(kind) not in (Union, types.UnionType) or type(None) not in get_args(kind):
+        kind = kind | None
+    required = default is dataclasses.MISSING
+    silent = required or default in (None, "", ()) or option.name == "overwrite"
+    parameter = Parameter(
+        name=option.flag,
+        help=option.help + (" Required." if required else ""),
+        group=group,
+        show_default=False if silent else lambda _: _display(default),
+        negative=() if option.name == "overwrite" else None,
+        negative_iterable=(),
+        consume_multiple=get_origin(option.type) in (tuple, list),
+    )
+    key = f"{option.section}__{option.name}" if option.section else option.name
+    return inspect.Parameter(
+        key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, parameter]
+    )
+
+
+def _display(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (tuple, list)):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,65 @@
+r"""The reference executor: the cell's step, one time step after another.
+
+.. math:: (y^{(t)}, s^{(t)}) = F(x^{(t)}, s^{(t-1)}), \quad t = 1 \dots T
+
+Always there and always right; every other executor is checked against it. The input's part of all
+steps is projected at once. Past a sequence's end its state stands still and its output is zero, in the
+reversed direction likewise before its beginning, so padding changes nothing, whatever it holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unrolled.cells import Cell
+from unrolled.state import map_state, where
+
+
+def run(
+    cell: Cell,
+    x: Tensor,
+    state: Any,
+    *,
+    lengths: Tensor | None = None,
+    reverse: bool = False,
+    zoneout: Any = None,
+    feedback: Tensor | None = None,
+    context: Any = None,
+) -> tuple[Tensor, Any]:
+    """Runs ``cell`` over time; arguments and result as :func:`unrolled.kernels.run`."""
+    steps, batch = x.shape[:2]
+    if steps == 0:
+        return x.new_zeros(0, batch, cell.output_size), state
+    real = None
+    if lengths is not None:
+        real = torch.arange(steps, device=x.device)[:, None] < lengths.to(x.device)  # [T, B]
+        x = torch.where(real[:, :, None], x, 0.0)
+    inputs = cell.project_input(x).unbind(0)
+    outputs: list[Tensor] = []
+    for t in reversed(range(steps)) if reverse else range(steps):
+        if feedback is not None and t > 0:
+            state = cell.force(state, feedback[t - 1])
+        output, following = cell.advance(inputs[t], state, context)
+        if zoneout is not None:
+            following = _zone_state(zoneout, t, state, following)
+            output = following[0]
+        if real is not None:
+            following = where(real[t], following, state)
+            output = torch.where(real[t][:, None], output, 0.0)
+        state = following
+        outputs.append(output)
+    if reverse:
+        outputs.reverse()
+    return torch.stack(outputs), state
+
+
+def _zone_state(zoneout: Any, t: int, previous: Any, following: Any) -> Any:
+    """Zoneout (Krueger et al. 2017): a share of the previous value, the rest of the new one."""
+
+    def zone(share: Tensor, old: Tensor, new: Tensor) -> Tensor:
+        return share[t] * old + (1 - share[t]) * new
+
+    return map_state(zone, zoneout, previous, following)

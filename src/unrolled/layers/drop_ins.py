@@ -1,0 +1,175 @@
+"""Drop-in replacements of torch.nn.RNN, LSTM and GRU.
+
+The same names, arguments, results and ``state_dict``; besides, ``lengths=`` for ragged batches without
+sorting or packing, and :meth:`session` for streams. torch's own fused layers run them, except where
+:mod:`unrolled.kernels` says otherwise (``use("loop")``, torch.func transforms, empty sequences).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from unrolled import kernels
+from unrolled.cells import GRU as GRUCell
+from unrolled.cells import LSTM as LSTMCell
+from unrolled.cells import Cell, Elman
+from unrolled.layers.session import NO_SESSION, Session
+from unrolled.layers.stack import StackOptions, check_lengths, run_stack
+
+
+class _DropIn(nn.RNNBase):
+    """What the three have in common; torch.nn's class comes after this one in the order of resolution."""
+
+    def _cells(self) -> list[Cell]:
+        cells = []
+        for index in range(self.num_layers):
+            size = self.input_size if index == 0 else self._output_size()
+            for suffix in ("", "_reverse")[: 1 + self.bidirectional]:
+                template = self._cell(size)
+                ending = f"_l{index}{suffix}"
+                names = [name for name, _ in template.named_parameters()]
+                cells.append(template.bind({name: getattr(self, name + ending) for name in names}))
+        return cells
+
+    def _cell(self, input_size: int) -> Cell:
+        options: dict[str, Any] = {"bias": self.bias, "device": "meta"}
+        if self.mode == "LSTM":
+            return LSTMCell(input_size, self.hidden_size, projection_size=self.proj_size, **options)
+        if self.mode == "GRU":
+            return GRUCell(input_size, self.hidden_size, **options)
+        activation = cast(Any, {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[self.mode])
+        return Elman(input_size, self.hidden_size, activation=activation, **options)
+
+    def _output_size(self) -> int:
+        return (self.proj_size or self.hidden_size) * (1 + self.bidirectional)
+
+    def forward(self, input: Any, hx: Any = None, lengths: Any = None) -> Any:
+        """As torch.nn's forward, with ``lengths`` [B]: the true length of each sequence, each in 0..T.
+
+        With lengths, outputs are zero past each end, the final state is that of each sequence's last
+        step, and the reverse direction starts there. Not together with a PackedSequence.
+        """
+        if isinstance(input, PackedSequence):
+            if lengths is not None:
+                raise ValueError("a PackedSequence has its lengths already; leave out lengths=")
+            if self._runs_fused(input.data, None):
+                return super().forward(input, hx)
+            padded, batch_lengths = pad_packed_sequence(input, self.batch_first)
+            output, final = self._stacked(padded, hx, batch_lengths)
+            in_order = input.sorted_indices is None
+            packed = pack_padded_sequence(
+                output, batch_lengths, self.batch_first, enforce_sorted=in_order
+            )
+            return packed, final
+        if input.dim() == 3:
+            steps, batch = input.shape[self.batch_first], input.shape[not self.batch_first]
+            lengths = check_lengths(lengths, steps=steps, batch=batch)
+        elif lengths is not None:
+            raise ValueError("lengths= needs a batch, [T, B, I] or [B, T, I]")
+        if not self._runs_fused(input, lengths):
+            return self._stacked(input, hx, lengths)
+        if lengths is None:
+            return super().forward(input, hx)
+        packed = pack_padded_sequence(input, lengths.cpu(), self.batch_first, enforce_sorted=False)
+        output, final = super().forward(packed, hx)
+        output, _ = pad_packed_sequence(output, self.batch_first, total_length=steps)
+        return output, final
+
+    def _runs_fused(self, x: Tensor, lengths: Tensor | None) -> bool:
+        x = (
+            x
+            if x.dim() == 3 and not self.batch_first
+            else x[None]
+            if x.dim() < 3
+            else x.transpose(0, 1)
+        )
+        obstacle = kernels.call_obstacle(x, lengths=lengths)
+        return kernels.choose(self._cell(self.input_size), obstacle) == "fused"
+
+    def _stacked(self, x: Tensor, hx: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+        """The same through :mod:`unrolled.kernels`, with torch's layout of states."""
+        batched = x.dim() == 3
+        if not batched:
+            x = x.unsqueeze(self.batch_first ^ 1)
+            hx = None if hx is None else _each(hx, lambda part: part.unsqueeze(1))
+        x = x.transpose(0, 1) if self.batch_first else x
+        cells = self._cells()
+        if hx is None:
+            states = [cell.initial_state(x.shape[1]) for cell in cells]
+        else:
+            parts = hx if isinstance(hx, tuple) else (hx,)
+            states = [
+                cast(Any, cell).State(*(part[i] for part in parts)) for i, cell in enumerate(cells)
+            ]
+        output, final = run_stack(
+            cells,
+            x,
+            states,
+            lengths=lengths,
+            directions=1 + self.bidirectional,
+            options=StackOptions(dropout=self.dropout),
+            training=self.training,
+        )
+        output = output.transpose(0, 1) if self.batch_first else output
+        stacked = tuple(torch.stack(part) for part in zip(*final, strict=True))
+        result: Any = stacked if self.mode == "LSTM" else stacked[0]
+        if not batched:
+            output = output.squeeze(self.batch_first ^ 1)
+            result = _each(result, lambda part: part.squeeze(1))
+        return output, result
+
+    def session(self, batch_size: int = 1) -> Session:
+        """A session: ``step(x [B, I]) -> output [B, O]``, without dropout.
+
+        Raises:
+            ValueError: if the layer is bidirectional.
+        """
+        if self.bidirectional:
+            raise ValueError(NO_SESSION)
+        cells = self._cells()
+
+        def initial(batch: int) -> Any:
+            return tuple(cell.initial_state(batch) for cell in cells)
+
+        def step(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+            options = StackOptions()
+            output, state = run_stack(
+                cells, x[None], state, directions=1, options=options, training=False
+            )
+            return output[0], state
+
+        return Session(step, initial, batch_size)
+
+
+def _each(hx: Any, function: Any) -> Any:
+    return tuple(map(function, hx)) if isinstance(hx, tuple) else function(hx)
+
+
+class RNN(_DropIn, nn.RNN):
+    """torch.nn.RNN with ``lengths=`` and sessions.
+
+    >>> output, h = RNN(3, 4)(torch.zeros(5, 2, 3), lengths=[5, 2])
+    >>> output.shape
+    torch.Size([5, 2, 4])
+    """
+
+
+class LSTM(_DropIn, nn.LSTM):
+    """torch.nn.LSTM with ``lengths=`` and sessions.
+
+    >>> layer = LSTM(3, 4, batch_first=True)
+    >>> layer.load_state_dict(nn.LSTM(3, 4).state_dict())
+    <All keys matched successfully>
+    """
+
+
+class GRU(_DropIn, nn.GRU):
+    """torch.nn.GRU with ``lengths=`` and sessions.
+
+    >>> GRU(3, 4).session(batch_size=2).step(torch.zeros(2, 3)).shape
+    torch.Size([2, 4])
+    """

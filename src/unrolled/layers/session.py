@@ -1,0 +1,101 @@
+"""A session: a recurrent computation that goes on step by step, its state an object of its own.
+
+A session never trains: it runs without autograd and with dropout and zoneout at their expectation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unrolled.errors import RunError
+from unrolled.state import check_like, leaves, rebuild, where
+
+NO_SESSION = (
+    "a bidirectional layer needs the end of the sequence before its first output, so it has no "
+    "session; use bidirectional=False, or buffer whole sequences and run those"
+)
+FORMAT = "unrolled-session-1"
+
+
+class Session:
+    """One stream (or a batch of them) through a model or layer.
+
+    Args:
+        step: ``(input, state) -> (output, state)``.
+        initial: the initial state for a batch size.
+        batch_size: B, the number of parallel streams.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[Any, Any], tuple[Any, Any]],
+        initial: Callable[[int], Any],
+        batch_size: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, {batch_size} given")
+        self._step, self._initial, self.batch_size = step, initial, batch_size
+        self.state = initial(batch_size)
+
+    @torch.no_grad()
+    def step(self, x: Any) -> Any:
+        """Advances every stream by one step; returns the output, [B, ...]."""
+        output, self.state = self._step(x, self.state)
+        return output
+
+    def fork(self) -> Session:
+        """A second session that goes on from the same state, independently."""
+        other = Session(self._step, self._initial, self.batch_size)
+        other.state = self.state
+        return other
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Back to the initial state: every stream, or those of ``rows`` (a mask or indices)."""
+        fresh = self._initial(self.batch_size)
+        if rows is None:
+            self.state = fresh
+            return
+        device = leaves(fresh)[0].device
+        mask = torch.zeros(self.batch_size, dtype=torch.bool, device=device)
+        mask[rows] = True
+        self.state = where(mask, fresh, self.state)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the state to a safetensors file."""
+        tensors = {str(i): leaf.contiguous() for i, leaf in enumerate(leaves(self.state))}
+        metadata = {"format": FORMAT, "batch_size": json.dumps(self.batch_size)}
+        try:
+            save_file({k: v.clone() for k, v in tensors.items()}, path, metadata)
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+    def load(self, path: str | Path) -> None:
+        """Goes on from a state that :meth:`save` wrote, of this model and batch size.
+
+        Raises:
+            RunError: if the file is missing, damaged, or of another model or batch size.
+        """
+        try:
+            tensors = load_file(path)
+        except FileNotFoundError:
+            raise RunError(f"{path}: no such session file") from None
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{path}: not a whole session file ({error})") from error
+        template = self._initial(self.batch_size)
+        try:
+            state = rebuild(template, [tensors[str(i)] for i in range(len(tensors))])
+            check_like(state, template)
+        except (KeyError, ValueError) as error:
+            raise RunError(
+                f"{path}: not a session of this model and batch size {self.batch_size} ({error})"
+            ) from error
+        device = leaves(template)[0].device
+        self.state = rebuild(template, [leaf.to(device) for leaf in leaves(state)])

@@ -1,0 +1,1 @@
+"""Metrics: numbers from outputs, with intervals. No torch in this room."""

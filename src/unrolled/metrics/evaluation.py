@@ -1,0 +1,49 @@
+"""What ``unrolled evaluate`` reports: named numbers of one model on one part of the data, with
+their intervals, in the one form that every task, baseline and table shares."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The measured quality of a model.
+
+    Attributes:
+        model: its name, as in ``unrolled train TASK MODEL``.
+        split: the part of the data, for instance ``test``.
+        examples: how many predictions the numbers are means of.
+        metrics: each number by name.
+        intervals: lower and upper end for those metrics that have an interval.
+
+    >>> print(Evaluation("markov", "test", 3, {"nats": 1.5}, {"nats": (1.0, 2.0)}).to_json())
+    {"model": "markov", "split": "test", "examples": 3, "metrics": {"nats": 1.5}, \
+"intervals": {"nats": [1.0, 2.0]}}
+    """
+
+    model: str
+    split: str
+    examples: int
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """One line of JSON. Numbers that are not finite, which JSON lacks, become null."""
+        content = {
+            "model": self.model,
+            "split": self.split,
+            "examples": self.examples,
+            "metrics": {name: _finite(value) for name, value in self.metrics.items()},
+            "intervals": {
+                name: [_finite(low), _finite(high)] for name, (low, high) in self.intervals.items()
+            },
+        }
+        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: float) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None

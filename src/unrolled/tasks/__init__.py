@@ -1,0 +1,60 @@
+"""Tasks: applications, each data + model + head + metrics + baselines + defaults.
+
+``TASKS`` names the class that does the work, ``OPTIONS`` the dataclasses of its options; neither
+imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from unrolled.tasks import language_modelling_options
+from unrolled.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from unrolled.tasks.language_modelling import TrainedLanguageModel
+
+TASKS: dict[str, str] = {
+    "language-modelling": "unrolled.tasks.language_modelling:LanguageModelling",
+}
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """The dataclasses of a task's sections; the first model is the default."""
+
+    data: type[Any]
+    models: dict[str, type[Any]]
+    training: type[Any] = TrainingConfig
+
+
+OPTIONS: dict[str, TaskOptions] = {
+    "language-modelling": TaskOptions(
+        data=language_modelling_options.LanguageData,
+        models={
+            "recurrent": language_modelling_options.RecurrentModel,
+            "markov": language_modelling_options.MarkovModel,
+            "kneser-ney": language_modelling_options.KneserNeyModel,
+            "mixture": language_modelling_options.MixtureModel,
+        },
+    ),
+}
+
+
+def load(run: str | PathLike[str]) -> TrainedLanguageModel:
+    """The trained model of a run directory, with ``predict``, ``evaluate``, ``generate``, ``session``.
+
+    Raises:
+        RunError: if the directory is no finished run, damaged, or of a newer format.
+    """
+    from unrolled.training.run_directory import read_description
+
+    task = read_description(run)["task"]
+    module, _, name = TASKS[task].partition(":")
+    return getattr(import_module(module), name).load(run)  # type: ignore[no-any-return]
+
+
+__all__ = ["OPTIONS", "TASKS", "TaskOptions", "load"]
