@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 
 from unrolled import state as states
 from unrolled.baselines import KneserNey, Markov
@@ -127,9 +129,12 @@ def test_rows_of_a_state_are_independent() -> None:
     torch.testing.assert_close(model.step(None, fresh)[0][:1], model.step(None, model.start(1))[0])
 
 
-def test_arrays_give_the_same_model() -> None:
+def test_saved_arrays_give_the_same_model(tmp_path: Path) -> None:
     model = KneserNey(4).fit(random_ids(0, 500, 9), 9)
-    again = KneserNey.from_arrays(model.arrays())
+    save_file(model.arrays(), tmp_path / "model.safetensors")
+    again = KneserNey.from_arrays(load_file(tmp_path / "model.safetensors"))
+    as_tensors = {name: torch.from_numpy(array) for name, array in model.arrays().items()}
+    assert KneserNey.from_arrays(as_tensors).table_entries == model.table_entries
     ids = random_ids(1, 100, 9)
     assert (again.log_probabilities(ids) == model.log_probabilities(ids)).all()
     assert (again.order, again.vocabulary_size) == (4, 9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from itertools import chain
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_parts_are_whole_paragraphs_and_share_none() -> None:
     parts = split()
     assert parts == split()
     pieces = [part.removesuffix("\n").split("\n\n") for part in parts]
-    assert sorted(sum(pieces, start=[])) == sorted(paragraphs())
+    assert sorted(chain.from_iterable(pieces)) == sorted(paragraphs())
     for part in parts:
         assert part.endswith("\n")
         assert "\r" not in part
@@ -40,7 +41,7 @@ def test_parts_are_alike() -> None:
         distance = sum(
             abs(train[c] / train.total() - other[c] / other.total()) for c in train | other
         )
-        assert distance < 0.15  # total variation of the letters, twice
+        assert distance < 0.3  # out of 2; chance differences of so few blocks are about 0.1 to 0.2
 
 
 def test_a_python_without_the_topics_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tracemalloc
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +154,7 @@ def test_resuming_anywhere_equals_never_stopping(
     def fresh() -> StreamLoader:
         return StreamLoader(counting(length), batch_size=batch_size, window=window, seed=7)
 
-    whole = sum(epochs(fresh(), 3), start=[])
+    whole = list(chain.from_iterable(epochs(fresh(), 3)))
     stop = data.draw(st.integers(1, len(whole)))
     first = fresh()
     taken: list[LanguageBatch] = []
@@ -225,9 +225,9 @@ def test_short_texts_get_fewer_tracks() -> None:
 
 
 def test_sizes_and_places_are_checked() -> None:
-    for wrong in ({"batch_size": 0}, {"window": 0}, {"seed": -1}):
+    for batch_size, window, seed in ((0, 1, 0), (1, 0, 0), (1, 1, -1)):
         with pytest.raises(ConfigError, match="at least 1"):
-            StreamLoader(counting(9), **({"batch_size": 1, "window": 1, "seed": 0} | wrong))
+            StreamLoader(counting(9), batch_size=batch_size, window=window, seed=seed)
     loader = StreamLoader(counting(9), batch_size=1, window=4, seed=0)
     for place in ({"epoch": 0, "position": 3}, {"epoch": -1, "position": 0}, {"epoch": 0}):
         with pytest.raises(RunError, match="no place"):

@@ -15,7 +15,7 @@ from unrolled.errors import ConfigError, RunError
 
 
 def test_most_frequent_first_and_ties_by_appearance() -> None:
-    text = "d b a b c a <eos> d c".split()
+    text = [*"dbabca", "<eos>", "d", "c"]
     assert Vocabulary.count(text).symbols == ("<unk>", "d", "b", "a", "c", "<eos>")
     assert Vocabulary.count(text, max_size=2).symbols == ("<unk>", "d", "b", "<eos>")
     assert Vocabulary.count(text, min_count=2).symbols == ("<unk>", "d", "b", "a", "c", "<eos>")

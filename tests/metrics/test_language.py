@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_a_uniform_model_has_the_perplexity_of_its_alphabet() -> None:
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.floats(0, 50), min_size=1), min_size=1))
 def test_parts_add_up(parts: list[list[float]]) -> None:
-    whole = LanguageScore.of(sum(parts, start=[]))
+    whole = LanguageScore.of(list(chain.from_iterable(parts)))
     summed = total(LanguageScore.of(part) for part in parts)
     assert summed.tokens == whole.tokens
     assert summed.nats == pytest.approx(whole.nats)

@@ -184,12 +184,12 @@ class NGramCounts:
     def arrays(self) -> dict[str, Integers]:
         """Everything as named int64 arrays, for safetensors; :meth:`from_arrays` is the inverse."""
         header = [self.vocabulary_size, self.tokens, len(self.keys), int(self.continuation)]
-        checksum = zlib.crc32(np.array(header, np.int64))
+        checksum = zlib.crc32(np.array(header, np.int64).tobytes())
         named: dict[str, Integers] = {}
         for level, (keys, counts) in enumerate(zip(self.keys, self.counts, strict=True), start=1):
             named[f"keys.{level}"], named[f"counts.{level}"] = keys, counts
             for array in (keys, counts):
-                checksum = zlib.crc32(np.ascontiguousarray(array), checksum)
+                checksum = zlib.crc32(array.tobytes(), checksum)
         return {"ngrams": np.array([*header, checksum], np.int64), **named}
 
     @classmethod

@@ -152,8 +152,9 @@ class Markov:
 
     def _smooth(self, number: Integers, total: Integers) -> NDArray[np.float64]:
         below = total + self.smoothing * self.vocabulary_size
-        uniform = np.full(np.broadcast_shapes(number.shape, total.shape), 1 / self.vocabulary_size)
-        return np.divide(number + self.smoothing, below, out=uniform, where=below > 0)
+        smooth = np.full(number.shape, 1 / self.vocabulary_size)  # stays after an unseen context
+        np.divide(number + self.smoothing, below, out=smooth, where=below > 0)
+        return smooth
 
     def _distribution(self, level: int, contexts: Integers) -> NDArray[np.float64]:
         number = np.zeros((len(contexts), self.vocabulary_size), np.int64)

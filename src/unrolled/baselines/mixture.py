@@ -11,22 +11,15 @@ Rubin 1977), which climbs a concave likelihood: from equal weights there is one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from unrolled.decoding import StepModel
 from unrolled.errors import ConfigError, DataError
-
-
-class StepModel(Protocol):
-    """A model that predicts token by token: the step protocol."""
-
-    def start(self, batch_size: int, /) -> Any: ...
-
-    def step(self, tokens: Tensor | None, state: Any, /) -> tuple[Tensor, Any]: ...
 
 
 def fit_weights(

@@ -191,7 +191,8 @@ class GatedCell(Cell):
             setattr(self, name, parameter(*(sizes[size] for size in shape)))
         for name in self.vectors:
             setattr(self, name, parameter(hidden_size))
-        self.reset_parameters()
+        if not self.weight_ih.is_meta:
+            self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Uniform in ±1/sqrt(H), as torch.nn initialises its recurrent layers."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,12 +30,8 @@ def evaluate(run: Path, /, *, data_test: _Test = None, as_json: _Json = False) -
     """
     from unrolled import tasks
 
-    evaluation = json.loads(tasks.load(run).evaluate(data_test).to_json())
-    if as_json:
-        json.dump(evaluation, sys.stdout, ensure_ascii=False)
-        print()
-    else:
-        print(report(evaluation))
+    text = tasks.load(run).evaluate(data_test).to_json()
+    print(text if as_json else report(json.loads(text)))
     return 0
 
 
@@ -62,7 +57,9 @@ def report(evaluation: Mapping[str, Any]) -> str:
     return "\n".join(f"{name:{width}}  {text}" for name, text in rows)
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
+    if value is None:
+        return "not finite"
     if isinstance(value, int):
         return str(value)
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.1f}"

@@ -33,13 +33,14 @@ def generate(
         run: The run directory.
         prompt: What the text begins with.
         length: Tokens (characters or words) to draw after the prompt.
-        temperature: Below 1 more likely, above 1 more varied text; above 0.
+        temperature: Below 1 more likely, above 1 more varied text; 0 takes the likeliest.
         top_k: Draw among the k likeliest tokens only.
         top_p: Draw among the likeliest tokens that hold this share of the probability, in (0, 1].
         seed: Equal seeds draw equal texts.
     """
     _require(length >= 0, f"--length {length}: expected 0 or more")
-    _require(0 < temperature < float("inf"), f"--temperature {temperature}: expected above 0")
+    finite = 0 <= temperature < float("inf")
+    _require(finite, f"--temperature {temperature}: expected 0 or more")
     _require(top_k is None or top_k >= 1, f"--top-k {top_k}: expected 1 or more")
     _require(top_p is None or 0 < top_p <= 1, f"--top-p {top_p}: expected above 0, at most 1")
     _require(0 <= seed < 2**63, f"--seed {seed}: expected 0 to 2^63 - 1")

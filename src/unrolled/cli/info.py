@@ -96,7 +96,9 @@ def _compare(seconds: float) -> None:
             layer.zero_grad(set_to_none=True)
             layer(x)[0].sum().backward()
 
-        times = interleaved([lambda t=theirs: step(t), lambda o=ours: step(o)], seconds / len(pairs))  # type: ignore[misc]
+        times = interleaved(
+            [lambda t=theirs: step(t), lambda o=ours: step(o)], seconds / len(pairs)
+        )  # type: ignore[misc]
         there, here = (1e3 * median for median in times)
         print(f"{name:18}torch.nn {there:7.2f} ms   unrolled {here:7.2f} ms   {there / here:.2f}x")
 

@@ -87,7 +87,10 @@ def _function(
             (overrides.setdefault(section, {}) if section else overrides)[field] = value
         _demand(task, name, schema, mapping, overrides)
         resolved = run_config(
-            mapping, tasks.OPTIONS, source="" if config is None else str(config), overrides=overrides
+            mapping,
+            tasks.OPTIONS,
+            source="" if config is None else str(config),
+            overrides=overrides,
         )
         return run(_absolute(resolved), overwrite=overwrite)
 
@@ -99,27 +102,37 @@ def _function(
 
 
 def run(config: RunConfig, *, overwrite: bool = False) -> int:
-    """Train as a configuration says, in its run directory, and print the evaluation.
+    """Train as a configuration says, in its run directory, and print the evaluation."""
+    if not fit(config, overwrite=overwrite):
+        print(f"already finished: {config.output} (--overwrite begins anew)", file=sys.stderr)
+    evaluation = config.output / "evaluation.json"
+    if evaluation.exists():
+        print(report(json.loads(evaluation.read_text(encoding="utf-8"))))
+    print(
+        f"run: {config.output}; measure it with: unrolled evaluate {config.output}", file=sys.stderr
+    )
+    return 0
+
+
+def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
+    """Train, or continue, in the run directory of a configuration.
+
+    Returns:
+        False if this very run was finished before, and nothing was done.
 
     Raises:
         RunError: the directory holds a run with another configuration, or is no run.
     """
     from unrolled.training.run_directory import RunDirectory
 
-    directory = RunDirectory(config.output, overwrite=overwrite)
-    with directory:
+    with RunDirectory(config.output, overwrite=overwrite) as directory:
         if directory.status != "new":
             refuse_other(config)
         if directory.status == "finished":
-            print(f"already finished: {config.output} (--overwrite begins anew)", file=sys.stderr)
-        else:
-            directory.write_text("config.toml", config.to_toml())
-            resolve(tasks.TASKS[config.task]).train(config, directory)
-    evaluation = config.output / "evaluation.json"
-    if evaluation.exists():
-        print(report(json.loads(evaluation.read_text(encoding="utf-8"))))
-    print(f"run: {config.output}", file=sys.stderr)
-    return 0
+            return False
+        directory.write_text("config.toml", config.to_toml())
+        resolve(tasks.TASKS[config.task]).train(config, directory)
+    return True
 
 
 def refuse_other(config: RunConfig) -> None:
@@ -143,7 +156,9 @@ def _demand(
     """Refuse a command line without a required option, ending with a command to paste."""
     sections = ((RunConfig, ""), (schema.data, "data"), (schema.models[model], "model"))
     for cls, section in (*sections, (schema.training, "training")):
-        table, above = (layer.get(section, {}) if section else layer for layer in (mapping, overrides))
+        table, above = (
+            layer.get(section, {}) if section else layer for layer in (mapping, overrides)
+        )
         present = {str(key).replace("-", "_") for key in [*table, *above]}
         for option in options(cls, section):
             needed = option.default is dataclasses.MISSING and option.name not in present

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from unrolled.errors import DataError
 
-_BLOCK = 2000  # characters, rounded up to whole paragraphs
+_BLOCK = 1000  # characters, rounded up to whole paragraphs
 _CYCLE = 20  # blocks: 18 for training, one each for validation and test, that is 90/5/5
 
 
@@ -50,7 +50,7 @@ def paragraphs() -> list[str]:
 def split() -> ReferenceSplit:
     """The reference in parts for training (90 %), validation (5 %) and test (5 %).
 
-    The paragraphs are dealt out in blocks of about 2,000 characters: of every 20 blocks in a row
+    The paragraphs are dealt out in blocks of about 1,000 characters: of every 20 blocks in a row
     the tenth is for validation and the twentieth for the test. So each part holds something of
     every subject, in runs long enough for a context, and is the same on each call with the same
     Python. Paragraphs are separated by one empty line.

@@ -32,8 +32,8 @@ def read_lines(path: str | PathLike[str]) -> Iterator[str]:
     """
     number = 0
     try:
-        with open(path, "rb") as raw:
-            for number, line in enumerate(_decoded(raw, path), start=1):
+        with open(path, "rb") as raw, _decoded(raw, path) as text:
+            for number, line in enumerate(text, start=1):
                 if not line.isascii():
                     _refuse_escaped(line, path, number)
                 yield line.rstrip("\n")

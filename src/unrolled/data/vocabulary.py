@@ -1,6 +1,6 @@
 """The finite alphabet of a model: symbols numbered from 0, where 0 is ``<unk>``, what every symbol
 outside the vocabulary becomes. Counted on the training part only; the most frequent symbols stay
-(the shortlist of Bengio et al. 2003, section 4)."""
+and the rare ones are merged into one (as in the experiments of Bengio et al. 2003, section 4)."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ sorting or packing, and :meth:`session` for streams. torch's own fused layers ru
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -36,13 +37,7 @@ class _DropIn(nn.RNNBase):
         return cells
 
     def _cell(self, input_size: int) -> Cell:
-        options: dict[str, Any] = {"bias": self.bias, "device": "meta"}
-        if self.mode == "LSTM":
-            return LSTMCell(input_size, self.hidden_size, projection_size=self.proj_size, **options)
-        if self.mode == "GRU":
-            return GRUCell(input_size, self.hidden_size, **options)
-        activation = cast(Any, {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[self.mode])
-        return Elman(input_size, self.hidden_size, activation=activation, **options)
+        return _template(self.mode, input_size, self.hidden_size, self.proj_size, self.bias)
 
     def _output_size(self) -> int:
         return (self.proj_size or self.hidden_size) * (1 + self.bidirectional)
@@ -143,6 +138,18 @@ class _DropIn(nn.RNNBase):
             return output[0], state
 
         return Session(step, initial, batch_size)
+
+
+@lru_cache(maxsize=256)
+def _template(mode: str, input_size: int, hidden_size: int, proj_size: int, bias: bool) -> Cell:
+    """The cell that one of torch's layers repeats, without parameters of its own."""
+    options: dict[str, Any] = {"bias": bias, "device": "meta"}
+    if mode == "LSTM":
+        return LSTMCell(input_size, hidden_size, projection_size=proj_size, **options)
+    if mode == "GRU":
+        return GRUCell(input_size, hidden_size, **options)
+    activation = cast(Any, {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[mode])
+    return Elman(input_size, hidden_size, activation=activation, **options)
 
 
 def _each(hx: Any, function: Any) -> Any:

@@ -74,8 +74,8 @@ class Session:
         metadata = {"format": FORMAT, "batch_size": json.dumps(self.batch_size)}
         try:
             save_file({k: v.clone() for k, v in tensors.items()}, path, metadata)
-        except OSError as error:
-            raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{path}: cannot be written ({error})") from error
 
     def load(self, path: str | Path) -> None:
         """Goes on from a state that :meth:`save` wrote, of this model and batch size.

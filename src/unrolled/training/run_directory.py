@@ -1,0 +1,293 @@
+"""The run directory: everything one training leaves behind, written so that no reader sees a part.
+
+``config.toml``, ``model.safetensors``, ``model.json``, ``vocabulary.json`` and its like,
+``metrics.jsonl``, ``evaluation.json``, ``README.md``, ``train.log`` and ``checkpoints/``; hidden
+beside them ``.lock`` (held by the one process that writes) and ``.finished``. No pickles. This file
+imports torch only when tensors are read or written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from unrolled.errors import RunError
+from unrolled.training.atomic import explained, recover, write_file
+from unrolled.training.checkpoint import FORMAT_VERSION, Checkpoints, check_version
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+_LOCK, _FINISHED = ".lock", ".finished"
+_SIGNS = (_LOCK, _FINISHED, "config.toml", "model.json", "checkpoints")
+
+
+class RunDirectory:
+    """One run on disk. Making the object touches nothing; :meth:`open` takes it for writing.
+
+    Under torchrun only rank 0 writes: in the other processes :meth:`open` and all that writes do
+    nothing, so that every rank may run the same lines.
+
+    Args:
+        path: The directory; need not exist.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, RunDirectory(folder + "/run").open() as run:
+    ...     run.write_text("config.toml", "seed = 0")
+    ...     print(run.status)
+    resumable
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.writer = int(os.environ.get("RANK", "0")) == 0
+        self.checkpoints = Checkpoints(self.path / "checkpoints")
+        self._lock: int | None = None
+        self._metrics: BinaryIO | None = None
+
+    @property
+    def status(self) -> Literal["new", "resumable", "finished"]:
+        """Whether there is no run yet, one to go on with, or a finished one.
+
+        Raises:
+            RunError: the path is a file, or a directory of other things.
+        """
+        if not self.path.exists():
+            return "new"
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: is a file; choose another --output")
+        with explained(self.path):
+            names = {entry.name for entry in self.path.iterdir()}
+        if _FINISHED in names:
+            return "finished"
+        if not names - {_LOCK}:
+            return "new"
+        if not names & set(_SIGNS):
+            raise RunError(
+                f"{self.path}: not empty and no run of unrolled; choose another --output"
+            )
+        return "resumable"
+
+    def open(self, *, overwrite: bool = False) -> RunDirectory:
+        """Creates the directory where needed and takes it for writing until :meth:`close`.
+
+        Args:
+            overwrite: Remove an earlier run, finished or not, first.
+
+        Raises:
+            RunError: another process writes it, it holds a finished run and ``overwrite`` is False,
+                it is no run, was written by a newer version, or cannot be written.
+        """
+        if not self.writer:
+            return self
+        self._refuse(overwrite)
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            self._claim(self._lock)
+            self._refuse(overwrite)
+            if overwrite:
+                self._clear()
+            recover(self.path)
+            self.checkpoints.recover()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Gives the directory back; done by leaving the ``with`` block, too."""
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def finish(self) -> None:
+        """Marks the run as finished: it is not trained again without ``overwrite``."""
+        self.write_json(_FINISHED, {"format_version": FORMAT_VERSION})
+
+    # ------------------------------------------------------------------------------ files
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a UTF-8 file atomically."""
+        self._write(name, text.encode())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes a JSON file atomically."""
+        self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Reads a JSON file.
+
+        Raises:
+            RunError: missing, truncated or altered.
+        """
+        try:
+            return json.loads(self._read(name))
+        except ValueError:
+            raise RunError(f"{self.path / name}: damaged: no JSON; train the model again") from None
+
+    def write_tensors(
+        self, name: str, tensors: Mapping[str, Tensor] | Mapping[str, np.ndarray]
+    ) -> None:
+        """Writes torch tensors or NumPy arrays as safetensors, atomically."""
+        from unrolled.training.snapshot import pack
+
+        self._write(name, pack(tensors))
+
+    def read_tensors(self, name: str) -> dict[str, Tensor]:
+        """Reads safetensors onto the CPU (NumPy arrays are had by ``.numpy()``).
+
+        Raises:
+            RunError: missing, truncated or altered.
+        """
+        from unrolled.training.snapshot import unpack
+
+        return unpack(self._read(name), self.path / name)
+
+    def write_model(
+        self,
+        model: nn.Module | Mapping[str, Tensor] | Mapping[str, np.ndarray],
+        description: Mapping[str, Any],
+    ) -> None:
+        """Writes ``model.safetensors`` (tied tensors once) and ``model.json``.
+
+        Args:
+            model: A module, or tensors or arrays by name.
+            description: What is needed to build the model again, as JSON values; at least ``kind``.
+        """
+        from unrolled.training.snapshot import pack, unique_tensors
+
+        tensors = model if isinstance(model, Mapping) else unique_tensors(model)
+        data = pack(tensors)
+        self._write("model.safetensors", data)
+        seal = {"format_version": FORMAT_VERSION, "sha256": hashlib.sha256(data).hexdigest()}
+        self.write_json("model.json", {**description, **seal})
+
+    def read_model(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What :meth:`write_model` wrote: the description and the tensors by name.
+
+        Raises:
+            RunError: missing, truncated, altered, or of a newer format.
+        """
+        from unrolled.training.snapshot import unpack
+
+        description = self._description()
+        data = self._read("model.safetensors")
+        if hashlib.sha256(data).hexdigest() != description.get("sha256"):
+            raise RunError(
+                f"{self.path / 'model.safetensors'}: truncated or altered; train the model again"
+            )
+        return description, unpack(data, self.path / "model.safetensors")
+
+    # ---------------------------------------------------------------------------- metrics
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Adds one line to ``metrics.jsonl``."""
+        if not self.writer:
+            return
+        place = self.path / "metrics.jsonl"
+        with explained(place):
+            if self._metrics is None:
+                self._metrics = open(place, "ab")  # noqa: SIM115 (closed by close)
+            self._metrics.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+            self._metrics.flush()
+
+    def metrics_size(self) -> int:
+        """Bytes of ``metrics.jsonl``, after forcing them to disk."""
+        if self._metrics is not None:
+            with explained(self.path / "metrics.jsonl"):
+                os.fsync(self._metrics.fileno())
+        place = self.path / "metrics.jsonl"
+        return place.stat().st_size if place.exists() else 0
+
+    def cut_metrics(self, size: int) -> None:
+        """Cuts ``metrics.jsonl`` back to its first ``size`` bytes: where a checkpoint was.
+
+        Raises:
+            RunError: the file is shorter than that.
+        """
+        place = self.path / "metrics.jsonl"
+        if not self.writer or (size == 0 and not place.exists()):
+            return
+        present = place.stat().st_size if place.exists() else 0
+        if present < size:
+            raise RunError(
+                f"{place}: has {present} bytes, the checkpoint knows of {size}: truncated; "
+                "start again with --overwrite"
+            )
+        with explained(place):
+            os.truncate(place, size)
+
+    # ---------------------------------------------------------------------------- inside
+
+    def _write(self, name: str, data: bytes) -> None:
+        if self.writer:
+            write_file(self.path / name, data)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise RunError(
+                f"{self.path / name}: cannot be read ({error.strerror}); expected the directory of "
+                "a trained run"
+            ) from None
+
+    def _description(self) -> dict[str, Any]:
+        description = self.read_json("model.json")
+        if not isinstance(description, dict):
+            raise RunError(f"{self.path / 'model.json'}: damaged; train the model again")
+        check_version(description.get("format_version"), self.path / "model.json")
+        return description
+
+    def _refuse(self, overwrite: bool) -> None:
+        if self.status == "finished" and not overwrite:
+            raise RunError(
+                f"{self.path}: holds a finished run; look at it with `unrolled evaluate "
+                f"{self.path}`, or train it again with --overwrite"
+            )
+        if not overwrite and (self.path / "model.json").exists():
+            self._description()
+
+    def _claim(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            raise RunError(
+                f"{self.path}: another process (pid {owner or 'unknown'}) is writing this run; "
+                "wait for it or choose another --output"
+            ) from None
+        with explained(self.path / _LOCK):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _clear(self) -> None:
+        with explained(self.path):
+            for entry in list(self.path.iterdir()):
+                if entry.name != _LOCK:
+                    is_folder = entry.is_dir() and not entry.is_symlink()
+                    shutil.rmtree(entry) if is_folder else entry.unlink()
