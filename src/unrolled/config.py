@@ -29,19 +29,19 @@ SECTIONS = ("data", "model", "training")
 
 
 class Schema(Protocol):
-    """What a task offers: the dataclasses of its three sections (``unrolled.tasks.OPTIONS``)."""
+    """What a task offers, ``unrolled.tasks.OPTIONS``: the dataclass of each section.
+
+    ``models`` has one for each model by name; the first is the default.
+    """
 
     @property
-    def data(self) -> type[Any]:
-        """The dataclass of ``[data]``."""
+    def data(self) -> type[Any]: ...
 
     @property
-    def models(self) -> Mapping[str, type[Any]]:
-        """Name of the model to the dataclass of ``[model]``; the first is the default."""
+    def models(self) -> Mapping[str, type[Any]]: ...
 
     @property
-    def training(self) -> type[Any]:
-        """The dataclass of ``[training]``."""
+    def training(self) -> type[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,8 @@ class RunConfig:
 class Option:
     """One dotted option, as the command line and the reference need it.
 
-    Attributes:
-        section: ``data``, ``model``, ``training``, or empty for an option of the run.
-        name: The field's name.
-        type: Its resolved type.
-        default: Its default, or ``dataclasses.MISSING`` when it must be given.
-        help: Its documentation, one paragraph without markup.
+    The section is empty for an option of the run, the default ``dataclasses.MISSING`` for one that
+    must be given, the help one paragraph without markup.
     """
 
     section: str
@@ -143,9 +139,6 @@ def documentation(cls: type[Any]) -> dict[str, str]:
     return found
 
 
-# --------------------------------------------------------------------------------------- reading
-
-
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a TOML file.
 
@@ -178,7 +171,7 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, source: str, prefi
         cls: The dataclass.
         mapping: Key to plain value; ``-`` and ``_`` are the same in a key.
         source: The file's name, with which errors begin; may be empty.
-        prefix: The dotted place of the mapping within its source, ``"model."``.
+        prefix: The dotted place of the mapping in the source, ``"model."``.
 
     Raises:
         ConfigError: unknown key (with a suggestion), wrong type, missing key, or a value that the
@@ -292,9 +285,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-# --------------------------------------------------------------------------------------- writing
-
-
 def to_mapping(value: Any) -> dict[str, Any]:
     """A dataclass as nested plain values (paths as strings, tuples as lists), ``None`` omitted."""
 
@@ -343,9 +333,6 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_toml_value, value)) + "]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-# ------------------------------------------------------------------------------ a whole run's file
 
 
 def run_config(
@@ -403,13 +390,8 @@ def read_run_config(
 ) -> RunConfig:
     """The configuration of an existing run.
 
-    Args:
-        path: Its ``config.toml``.
-        schemas: Task name → its sections.
-        output: Where the run directory lies now.
-
-    Raises:
-        ConfigError: as :func:`read_toml` and :func:`run_config`.
+    ``path`` is its ``config.toml``, ``output`` where the run directory lies now; raises what
+    :func:`read_toml` and :func:`run_config` raise.
     """
     return run_config(read_toml(path), schemas, source=str(path), overrides={"output": output})
 

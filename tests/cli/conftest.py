@@ -16,6 +16,7 @@ from unrolled.cli import main
 from unrolled.config import RunConfig
 from unrolled.errors import ConfigError, RunError
 from unrolled.metrics.evaluation import Evaluation
+from unrolled.training.trainer import Outcome
 
 RESULT = Evaluation("recurrent", "test", 9, {"nats": 1.5, "perplexity": 4.5}, {"nats": (1.4, 1.6)})
 
@@ -76,19 +77,23 @@ class FakeTask:
     """Records what it is asked to train; ``action`` may interrupt it."""
 
     trained: list[RunConfig] = []  # noqa: RUF012
-    action: Callable[[], None] | None = None
+    action: Callable[[], str | None] | None = None
 
     @classmethod
-    def train(cls, config: RunConfig, run: Any) -> None:
+    def train(cls, config: RunConfig, run: Any) -> Outcome:
         cls.trained.append(config)
-        if cls.action is not None:
-            cls.action()
-        run.write_text("evaluation.json", RESULT.to_json())
-        run.finish()
+        reason = None if cls.action is None else cls.action()
+        outcome = Outcome(steps=1, epochs=1, reason=reason or "max-epochs", best=None)
+        if not outcome.interrupted:
+            run.write_text("evaluation.json", RESULT.to_json())
+            run.finish()
+        return outcome
 
 
 class FakeTrained:
     """Predicts a line by its capitals, generates the alphabet."""
+
+    level = "characters"
 
     def evaluate(self, data: Path | None = None, *, split: str = "test") -> Evaluation:
         return RESULT

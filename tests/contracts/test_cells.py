@@ -15,7 +15,7 @@ from unrolled.state import leaves, map_state, select
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 TORCH = {"elman": (nn.RNN, {}), "lstm": (nn.LSTM, {}), "gru": (nn.GRU, {})}
 cells = pytest.mark.parametrize("name", CELLS)
-I, H, B, T = 3, 5, 4, 7
+I, H, B, T = 3, 5, 4, 7  # noqa: E741 (the field's names)
 
 
 def close(a: torch.Tensor, b: torch.Tensor, *, factor: float = 1.0) -> None:

@@ -7,20 +7,27 @@ same command continues, and shows by the hash of the weights that it did.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
 from unrolled import tasks
 from unrolled.cli import single
+from unrolled.cli.generate import write_stream
 from unrolled.cli.train import fit
 from unrolled.config import RunConfig, run_config
 
+if TYPE_CHECKING:
+    from unrolled.training.checkpoint import Checkpoints
+
 TASK = "language-modelling"
+DIRECTORY = Path("runs/demo")
+WEIGHTS = "weights.safetensors"  # in a checkpoint
 
 # What was tuned for three minutes on two cores; the rest are the defaults of the task.
 RECIPE: dict[str, dict[str, Any]] = {
@@ -38,7 +45,7 @@ def command(arguments: Sequence[str] = ()) -> App:
     return single(demo, "demo")
 
 
-def demo(directory: Path = Path("runs/demo"), /, *, overwrite: bool = False) -> int:
+def demo(directory: Path = DIRECTORY, /, *, overwrite: bool = False) -> int:
     """Train a character language model in three minutes, see it win and write a page.
 
     Args:
@@ -53,8 +60,9 @@ def demo(directory: Path = Path("runs/demo"), /, *, overwrite: bool = False) -> 
     ngram = _configuration("kneser-ney", directory / "kneser-ney", texts, BASELINE)
     fit(ngram, overwrite=overwrite)
     config = _configuration("recurrent", directory / "recurrent", texts, RECIPE)
-    if not _train(config, overwrite=overwrite):
-        _say(f"This demo is finished; to begin anew: unrolled demo {directory} --overwrite")
+    command = "unrolled demo" if directory == DIRECTORY else f"unrolled demo {directory}"
+    if not _train(config, command, overwrite=overwrite):
+        _say(f"This demo is finished; to begin anew: {command} --overwrite")
     compare(config.output, ngram.output)
     _page(config.output)
     print(
@@ -65,6 +73,35 @@ def demo(directory: Path = Path("runs/demo"), /, *, overwrite: bool = False) -> 
         f"--output {directory / 'gru'}"
     )
     return 0
+
+
+def _train(config: RunConfig, command: str, *, overwrite: bool) -> bool:
+    """Train or continue; say what was saved when interrupted, and what was loaded afterwards."""
+    from unrolled.training.run_directory import RunDirectory
+
+    run = RunDirectory(config.output)
+    if overwrite or run.status == "new":
+        _say(f"Ctrl-C at any time is safe; what continues from there: {command}")
+    elif run.status == "resumable" and run.checkpoints.steps():
+        _say(f"Continuing from {weights(run.checkpoints)}: loaded, equal to what was saved.")
+    try:
+        return fit(config, overwrite=overwrite)
+    except (KeyboardInterrupt, SystemExit):
+        if run.checkpoints.steps():
+            _say(f"\nSaved {weights(run.checkpoints)}.")
+        _say(f"To continue: {command}")
+        raise
+
+
+def weights(checkpoints: Checkpoints) -> str:
+    """The newest checkpoint in words: its step and the sha-256 of its weights.
+
+    Raises:
+        RunError: its files are not those that were saved.
+    """
+    step = checkpoints.steps()[-1]
+    digest = hashlib.sha256(checkpoints.read(step)[WEIGHTS]).hexdigest()
+    return f"step {step}, weights with sha-256 {digest[:16]}…"
 
 
 def write_texts(directory: Path) -> dict[str, Path]:
@@ -107,14 +144,8 @@ def _bits(run: Path) -> float:
 
 def _page(run: Path) -> None:
     print("\nA page it writes, character by character:\n")
-    sys.stdout.write(PROMPT)
-    pieces = tasks.load(run).generate(
-        prompt=PROMPT, length=PAGE, temperature=0.8, top_k=None, top_p=None, seed=1
-    )
-    for piece in pieces:
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    print()
+    pieces = tasks.load(run).generate(prompt=PROMPT, length=PAGE, temperature=0.8, seed=1)
+    write_stream(PROMPT, pieces)
 
 
 def _say(text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cyclopts import App
@@ -46,18 +46,25 @@ def generate(
     _require(0 <= seed < 2**63, f"--seed {seed}: expected 0 to 2^63 - 1")
     from unrolled import tasks
 
-    pieces = tasks.load(run).generate(
+    trained = tasks.load(run)
+    pieces = trained.generate(
         prompt=prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )
-    sys.stdout.write(prompt)
-    last = prompt
+    spaced = trained.level == "words" and prompt != "" and not prompt[-1].isspace()
+    write_stream(prompt + " " if spaced else prompt, pieces)
+    return 0
+
+
+def write_stream(beginning: str, pieces: Iterable[str]) -> None:
+    """Print a text as its pieces come, and end its last line."""
+    sys.stdout.write(beginning)
+    last = beginning
     for piece in pieces:
         sys.stdout.write(piece)
         sys.stdout.flush()
         last = piece or last
     if not last.endswith("\n"):
         sys.stdout.write("\n")
-    return 0
 
 
 def _require(holds: bool, message: str) -> None:

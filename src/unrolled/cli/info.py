@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import re
-import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
 from unrolled import __version__
 from unrolled.cli import single
+
+if TYPE_CHECKING:
+    import torch
 
 T, B, H = 64, 32, 256  # shape of the comparison
 
@@ -30,7 +34,8 @@ def info(*, seconds: float = 5.0) -> int:
 
     import torch
 
-    from unrolled.kernels import EXECUTORS
+    from unrolled.cells import CELLS
+    from unrolled.kernels import EXECUTORS, explain
 
     rows = [
         ("unrolled", f"{__version__}, Python {platform.python_version()}"),
@@ -45,9 +50,11 @@ def info(*, seconds: float = 5.0) -> int:
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:{width}}  {text}")
+    print("\ncells, and what runs them over a whole sequence:")
+    for name in CELLS:
+        print(f"  {explain(name)}")
     if seconds > 0:
         print(f"\ntraining step (forward and backward), T={T} B={B} H={H}, float32, median:")
-        sys.stdout.flush()
         _compare(seconds)
     return 0
 
@@ -91,16 +98,17 @@ def _compare(seconds: float) -> None:
         ('Recurrent("lstm")', torch.nn.LSTM(H, H), unrolled.Recurrent("lstm", H, H)),
     ]
     for name, theirs, ours in pairs:
+        turns = [functools.partial(_training_step, layer, x) for layer in (theirs, ours)]
+        there, here = (1e3 * median for median in interleaved(turns, seconds / len(pairs)))
+        ratio = f"{there / here:.2f} x as fast"
+        print(
+            f"  {name:18} torch.nn {there:7.2f} ms   unrolled {here:7.2f} ms   {ratio}", flush=True
+        )
 
-        def step(layer: torch.nn.Module) -> None:
-            layer.zero_grad(set_to_none=True)
-            layer(x)[0].sum().backward()
 
-        times = interleaved(
-            [lambda t=theirs: step(t), lambda o=ours: step(o)], seconds / len(pairs)
-        )  # type: ignore[misc]
-        there, here = (1e3 * median for median in times)
-        print(f"{name:18}torch.nn {there:7.2f} ms   unrolled {here:7.2f} ms   {there / here:.2f}x")
+def _training_step(layer: torch.nn.Module, x: torch.Tensor) -> None:
+    layer.zero_grad(set_to_none=True)
+    layer(x)[0].sum().backward()
 
 
 def interleaved(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:

@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import json
 import os
+import signal
 import sys
 import types
 from collections.abc import Mapping, Sequence
@@ -58,14 +59,14 @@ def command(arguments: Sequence[str] = ()) -> App:
             model = arguments[1]
         app.command(_function(task, schema, model, mapping, source), name=task)
     if arguments and named is None and arguments[0].startswith("-") and not wants_help:
-        task = mapping.get("task")
-        if task not in tasks.OPTIONS:
+        subject = str(mapping.get("task"))
+        if subject not in tasks.OPTIONS:
             raise UsageError(
                 f"train needs a TASK before its options: one of {', '.join(tasks.OPTIONS)}; "
                 f"{_example(next(iter(tasks.OPTIONS)))}"
             )
-        schema = tasks.OPTIONS[task]
-        app.default(_function(task, schema, mapping.get("model_name"), mapping, source))
+        schema = tasks.OPTIONS[subject]
+        app.default(_function(subject, schema, mapping.get("model_name"), mapping, source))
     return app
 
 
@@ -94,11 +95,17 @@ def _function(
         )
         return run(_absolute(resolved), overwrite=overwrite)
 
-    train.__doc__ = (schema.data.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+    train.__doc__ = summary(task, schema)
     parameters = _parameters(schema, name, given_model=bool(source and model))
     train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     assert isinstance(train, types.FunctionType)
     return train
+
+
+def summary(task: str, schema: Schema) -> str:
+    """One line about a task: its ``summary``, where it has one, or what its data are."""
+    text = getattr(schema, "summary", "") or (schema.data.__doc__ or task).split("\n\n")[0]
+    return " ".join(text.replace("`", "").split())
 
 
 def run(config: RunConfig, *, overwrite: bool = False) -> int:
@@ -122,16 +129,23 @@ def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
 
     Raises:
         RunError: the directory holds a run with another configuration, or is no run.
+        KeyboardInterrupt, SystemExit: a signal ended the training, which is saved.
     """
     from unrolled.training.run_directory import RunDirectory
 
-    with RunDirectory(config.output, overwrite=overwrite) as directory:
-        if directory.status != "new":
-            refuse_other(config)
+    directory = RunDirectory(config.output)
+    if not overwrite and directory.status != "new":
+        refuse_other(config)
         if directory.status == "finished":
             return False
+    with directory.open(overwrite=overwrite):
         directory.write_text("config.toml", config.to_toml())
-        resolve(tasks.TASKS[config.task]).train(config, directory)
+        outcome = resolve(tasks.TASKS[config.task]).train(config, directory)
+    if outcome.interrupted:
+        print(f"saved in {config.output}; the same command continues", file=sys.stderr)
+        if outcome.reason == "SIGINT":
+            raise KeyboardInterrupt
+        raise SystemExit(128 + signal.Signals[outcome.reason])
     return True
 
 
@@ -141,7 +155,10 @@ def refuse_other(config: RunConfig) -> None:
     Raises:
         RunError: names every key that differs, and the mends.
     """
-    before = read_run_config(config.output / "config.toml", tasks.OPTIONS, output=config.output)
+    path = config.output / "config.toml"
+    if not path.exists():  # killed before it was written: there is nothing to contradict
+        return
+    before = read_run_config(path, tasks.OPTIONS, output=config.output)
     changed = differences(before, config)
     if changed:
         raise RunError(
@@ -211,7 +228,7 @@ def _parameters(schema: Schema, model: str, *, given_model: bool) -> list[inspec
         inspect.Parameter.POSITIONAL_ONLY,
         default=None,
         annotation=Annotated[
-            Literal[names] | None,  # type: ignore[valid-type]
+            Literal[names] | None,
             Parameter(help=text, group=run_group, show_choices=False, show_default=False),
         ],
     )

@@ -12,7 +12,7 @@ Recurrent weights start orthogonal, one block per gate, and forget gates open (b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,14 @@ from unrolled.layers.heads import IdentityHead, Loss, SoftmaxHead
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.session import Session
 from unrolled.state import detach
+
+
+class Symbols(Protocol):
+    """A text as numbers: an array, or a stream mapped from a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.int64]: ...
 
 
 class LanguageModel(nn.Module):
@@ -96,7 +104,9 @@ class LanguageModel(nn.Module):
             if tied and size != embedding_size:
                 self.projection = nn.Linear(size, embedding_size)
             weight = self.embedding if tied else None
-            self.head = SoftmaxHead(embedding_size if tied else size, vocabulary_size, weight=weight)
+            self.head = SoftmaxHead(
+                embedding_size if tied else size, vocabulary_size, weight=weight
+            )
         _initialise(self.recurrent)
 
     def forward(self, batch: LanguageBatch, state: Any = None) -> tuple[Tensor, Any]:
@@ -130,7 +140,7 @@ class LanguageModel(nn.Module):
         return Session(self.step, self.start, batch_size)
 
     def log_probabilities(
-        self, ids: NDArray[np.int64], *, tracks: int = 1, window: int = 512
+        self, ids: Symbols, *, tracks: int = 1, window: int = 512
     ) -> NDArray[np.float64]:
         """ln p(w_t | w_<t) of every symbol of a text, float64 [N], without dropout.
 
@@ -155,7 +165,7 @@ class LanguageModel(nn.Module):
         return found.reshape(-1)[: len(ids)]
 
     def _windows(
-        self, ids: NDArray[np.int64], tracks: int, length: int, window: int
+        self, ids: Symbols, tracks: int, length: int, window: int
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
         """(first step, tokens, targets), each [tracks, window]; the text padded with start tokens."""
         for start in range(0, length, window):
@@ -186,7 +196,7 @@ def _initialise(layer: Recurrent) -> None:
         parameters = dict(cell.named_parameters())
         weight, hidden = parameters["weight_hh"], cell.hidden_size
         with torch.no_grad():
-            for block in weight.split(hidden):
+            for block in torch.split(weight, hidden):
                 nn.init.orthogonal_(block)
             for name in ("bias_ih", "bias_hh"):
                 if name in parameters:

@@ -50,9 +50,14 @@ def load(run: str | PathLike[str]) -> TrainedLanguageModel:
     Raises:
         RunError: if the directory is no finished run, damaged, or of a newer format.
     """
-    from unrolled.training.run_directory import read_description
+    from unrolled.errors import RunError
+    from unrolled.training.run_directory import RunDirectory
 
-    task = read_description(run)["task"]
+    task = RunDirectory(run).read_description().get("task")
+    if task not in TASKS:
+        raise RunError(
+            f"{run}: a run of the unknown task {task!r}; expected one of {', '.join(TASKS)}"
+        )
     module, _, name = TASKS[task].partition(":")
     return getattr(import_module(module), name).load(run)  # type: ignore[no-any-return]
 

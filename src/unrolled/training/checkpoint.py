@@ -54,9 +54,7 @@ class Checkpoints:
         """Clears away what a killed writer left; call it under the run's lock, before resuming."""
         recover(self.folder)
 
-    def save(
-        self, step: int, files: Mapping[str, bytes], *, keep: int, best: int | None
-    ) -> None:
+    def save(self, step: int, files: Mapping[str, bytes], *, keep: int, best: int | None) -> None:
         """Writes a checkpoint, then removes all but the ``keep`` newest and the ``best``.
 
         Raises:

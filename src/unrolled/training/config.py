@@ -87,8 +87,7 @@ class TrainingConfig:
         self._require("decay", self.decay <= 1, "a number above 0 and at most 1")
         if self.nesterov and (self.optimiser != "sgd" or self.momentum == 0):
             raise ConfigError(
-                "--training.nesterov needs --training.optimiser sgd and "
-                "--training.momentum above 0"
+                "--training.nesterov needs --training.optimiser sgd and --training.momentum above 0"
             )
         if not (self.max_epochs or self.max_steps or self.max_minutes or self.patience):
             raise ConfigError(

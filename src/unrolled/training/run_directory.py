@@ -194,7 +194,7 @@ class RunDirectory:
         """
         from unrolled.training.snapshot import unpack
 
-        description = self._description()
+        description = self.read_description()
         data = self._read("model.safetensors")
         if hashlib.sha256(data).hexdigest() != description.get("sha256"):
             raise RunError(
@@ -256,7 +256,12 @@ class RunDirectory:
                 "a trained run"
             ) from None
 
-    def _description(self) -> dict[str, Any]:
+    def read_description(self) -> dict[str, Any]:
+        """``model.json`` alone.
+
+        Raises:
+            RunError: missing, damaged, or of a newer format.
+        """
         description = self.read_json("model.json")
         if not isinstance(description, dict):
             raise RunError(f"{self.path / 'model.json'}: damaged; train the model again")
@@ -270,7 +275,7 @@ class RunDirectory:
                 f"{self.path}`, or train it again with --overwrite"
             )
         if not overwrite and (self.path / "model.json").exists():
-            self._description()
+            self.read_description()
 
     def _claim(self, lock: int) -> None:
         try:

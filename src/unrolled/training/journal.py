@@ -1,0 +1,97 @@
+"""What training reports: ``metrics.jsonl``, ``train.log``, TensorBoard's scalars, standard error."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from unrolled.errors import ConfigError
+from unrolled.training.atomic import explained
+from unrolled.training.progress import Progress
+from unrolled.training.run_directory import RunDirectory
+
+WALL_CLOCK = ("seconds", "tokens_per_second")
+"""Fields of ``metrics.jsonl`` that differ between equal trainings."""
+
+_LOG = logging.getLogger("unrolled")
+
+
+class Journal:
+    """The reports of one training, within a ``with`` block; only rank 0 reports.
+
+    Args:
+        run: The run directory.
+        progress: The bar or the lines on standard error.
+        tensorboard: Whether to write scalars to ``tensorboard/`` in the run directory.
+        step: Where training goes on; TensorBoard forgets later scalars of a killed process.
+
+    Raises:
+        ConfigError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(
+        self, run: RunDirectory, progress: Progress, *, tensorboard: bool, step: int
+    ) -> None:
+        self.run = run
+        self.progress = progress
+        self._handlers: list[logging.Handler] = []
+        self._level = _LOG.level
+        self._board: Any = _board(run, step) if tensorboard and run.writer else None
+
+    def __enter__(self) -> Journal:
+        if self.run.writer:
+            with explained(self.run.path / "train.log"):
+                to_file = logging.FileHandler(self.run.path / "train.log", encoding="utf-8")
+            to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            self._handlers = [to_file]
+            if not _LOG.hasHandlers():
+                self._handlers.append(self.progress.handler(sys.stderr))
+            for handler in self._handlers:
+                _LOG.addHandler(handler)
+            if _LOG.getEffectiveLevel() > logging.INFO:
+                _LOG.setLevel(logging.INFO)
+            self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.close()
+        for handler in self._handlers:
+            _LOG.removeHandler(handler)
+            handler.close()
+        _LOG.setLevel(self._level)
+        if self._board is not None:
+            self._board.close()
+
+    def record(self, split: str, step: int, values: Mapping[str, float | int]) -> None:
+        """Adds one line to ``metrics.jsonl`` and the same to TensorBoard; NaN becomes null."""
+        plain = {name: _json(value) for name, value in values.items()}
+        self.run.append_metrics({"split": split, "step": step, **plain})
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{split}/{name}", value, step)
+
+
+def _json(value: float | int) -> float | int | None:
+    return value if math.isfinite(value) else None
+
+
+def _board(run: RunDirectory, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError(
+            "--training.tensorboard: TensorBoard is not installed; "
+            "pip install 'unrolled[tensorboard]'"
+        ) from None
+    return SummaryWriter(  # type: ignore[no-untyped-call]
+        str(run.path / "tensorboard"), purge_step=step + 1 if step else None
+    )

@@ -1,0 +1,233 @@
+"""Exact resume: everything that decides the rest of a training, as the files of a checkpoint.
+
+``weights.safetensors`` (tied tensors once), ``optimiser.safetensors``, ``average.safetensors`` (when
+the moving average is on), ``rank-K.safetensors`` (random generators and carried state of process K)
+and ``state.json`` (counters, place in the data, schedule, best validation, environment).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from unrolled.errors import RunError, TrainingError
+from unrolled.training.average import Average
+from unrolled.training.distributed import Workers
+from unrolled.training.methods import Method
+from unrolled.training.schedules import Schedule
+from unrolled.training.snapshot import (
+    carried_tensors,
+    load_carried,
+    load_random_states,
+    load_tensors,
+    pack,
+    random_states,
+    unique_tensors,
+    unpack,
+)
+
+_LOG = logging.getLogger("unrolled.training")
+
+
+class Source(Protocol):
+    """Training data: one epoch of batches per iteration, going on from its place.
+
+    The place moves on before a batch is handed out, and to the next epoch when an iteration ends.
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches that remain of the epoch."""
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place, as plain JSON values, the same in every process."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to a place."""
+
+
+@dataclass
+class Position:
+    """Where training is; plain values, all of them in the checkpoint.
+
+    Attributes:
+        step: Updates done.
+        epoch: Epochs done.
+        updates: Updates done in this epoch.
+        seconds: Time spent, across resumes.
+        validated: Step of the last validation, or -1.
+        best: Best value of the monitored metric, or None.
+        best_step: Its step.
+        stale: Validations since then.
+        nats, count, norm: Summed loss, targets and largest gradient norm since the last record.
+        rate: Learning rate of the last update.
+        recorded: Seconds at the last record.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+    validated: int = -1
+    best: float | None = None
+    best_step: int | None = None
+    stale: int = 0
+    nats: float = 0.0
+    count: int = 0
+    norm: float = 0.0
+    rate: float = 0.0
+    recorded: float = 0.0
+
+
+@dataclass
+class Live:
+    """The moving parts of a training.
+
+    Attributes:
+        model: The whole model (without DistributedDataParallel).
+        carried: The recurrent state after the last batch, of this process's rows.
+        plan: What must not change across a resume: names of the method and the optimiser.
+    """
+
+    model: nn.Module
+    method: Method
+    schedule: Schedule
+    average: Average | None
+    source: Source
+    workers: Workers
+    seed: int
+    plan: dict[str, str]
+    carried: Any = None
+    position: Position = field(default_factory=Position)
+
+
+def environment(workers: Workers) -> dict[str, Any]:
+    """What else decides the last bits of the result."""
+    cuda = workers.device.type == "cuda"
+    return {
+        "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(workers.device) if cuda else "cpu",
+        "processes": workers.size,
+    }
+
+
+def seed_everything(live: Live) -> None:
+    """Seeds torch's default generators, each process its own way."""
+    draw = np.random.SeedSequence([live.seed, live.workers.rank]).generate_state(1, np.uint64)
+    torch.manual_seed(int(draw[0]))
+
+
+def capture(live: Live, *, metrics_size: int) -> dict[str, bytes]:
+    """The files of a checkpoint; every process must call it, only rank 0 needs the result.
+
+    Raises:
+        TrainingError: a weight is not finite, so that this is no place to go on from.
+    """
+    own = random_states(live.workers.device) | carried_tensors(live.carried)
+    parts = live.workers.gather(pack(own))
+    if live.workers.rank != 0:
+        return {}
+    weights = unique_tensors(live.model)
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(f"{name} has values that are not finite after the last update")
+    tensors, values = live.method.state(live.model)
+    files = {"weights.safetensors": pack(weights), "optimiser.safetensors": pack(tensors)}
+    if live.average is not None:
+        files["average.safetensors"] = pack(live.average.tensors())
+    files |= {f"rank-{rank}.safetensors": part for rank, part in enumerate(parts)}
+    state = {
+        "plan": live.plan,
+        "position": asdict(live.position),
+        "source": live.source.state_dict(),
+        "schedule": live.schedule.state_dict(),
+        "method": values,
+        "average_updates": 0 if live.average is None else live.average.updates,
+        "metrics_size": metrics_size,
+        "environment": environment(live.workers),
+    }
+    return files | {"state.json": (json.dumps(state, indent=1) + "\n").encode()}
+
+
+def restore(live: Live, files: dict[str, bytes], place: Path) -> int:
+    """Continues from the files of a checkpoint; returns the bytes ``metrics.jsonl`` had then.
+
+    Raises:
+        RunError: the checkpoint is of another model, method or optimiser.
+    """
+    state = json.loads(files["state.json"])
+    for key, name in live.plan.items():
+        if state["plan"].get(key) != name:
+            raise RunError(
+                f"{place}: trained with {key} {state['plan'].get(key)}, not {name}; "
+                "choose that or start again with --overwrite"
+            )
+    _tell_differences(state["environment"], environment(live.workers))
+
+    def read(name: str) -> dict[str, torch.Tensor]:
+        return unpack(files[name], place / name)
+
+    load_tensors(live.model, read("weights.safetensors"), place)
+    live.method.load(live.model, read("optimiser.safetensors"), state["method"])
+    if live.average is not None and "average.safetensors" in files:
+        live.average.load(read("average.safetensors"), state["average_updates"])
+    live.schedule.load_state_dict(state["schedule"])
+    live.source.load_state_dict(state["source"])
+    live.position = Position(**state["position"])
+    own = f"rank-{live.workers.rank}.safetensors"
+    if state["environment"]["processes"] == live.workers.size:
+        tensors = read(own)
+        live.carried = _carried(live, tensors)
+        load_random_states(tensors, live.workers.device)
+    return int(state["metrics_size"])
+
+
+def load_kept(live: Live, files: dict[str, bytes], place: Path) -> None:
+    """Puts the weights to keep of a checkpoint into the model: averaged ones if there are any."""
+    weights = unpack(files["weights.safetensors"], place)
+    if live.average is not None and "average.safetensors" in files:
+        weights |= unpack(files["average.safetensors"], place)
+    load_tensors(live.model, weights, place)
+
+
+def _carried(live: Live, tensors: dict[str, torch.Tensor]) -> Any:
+    """The carried state; its structure is learnt from a look at the batch that comes next."""
+    if "carried.0" not in tensors:
+        return None
+    place = live.source.state_dict()
+    batch = next(iter(live.source), None)
+    if batch is None:  # saved with the last batch of an epoch
+        batch = next(iter(live.source), None)
+    live.source.load_state_dict(place)
+    if batch is None or getattr(batch, "fresh", True):
+        return None
+    training = live.model.training
+    live.model.eval()
+    devices = [live.workers.device] if live.workers.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        _, template = live.model(batch.to(live.workers.device), None)
+    live.model.train(training)
+    return load_carried(template, tensors, live.workers.device)
+
+
+def _tell_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
+    changed = [
+        f"{key} was {before.get(key)}, is {now[key]}" for key in now if before.get(key) != now[key]
+    ]
+    if changed:
+        _LOG.warning(
+            "resumed in another environment: %s; the result may differ in the last bits",
+            "; ".join(changed),
+        )

@@ -1,0 +1,318 @@
+"""The training loop: updates, validations, checkpoints, and exact continuation after any interruption."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+
+from unrolled.errors import ConfigError, DataError, TrainingError
+from unrolled.training.average import Average
+from unrolled.training.config import TrainingConfig
+from unrolled.training.distributed import Workers
+from unrolled.training.journal import Journal
+from unrolled.training.methods import METHODS
+from unrolled.training.progress import Progress, clock
+from unrolled.training.resume import Live, Source, capture, load_kept, restore, seed_everything
+from unrolled.training.run_directory import RunDirectory
+from unrolled.training.schedules import SCHEDULES
+from unrolled.training.signals import Signals
+
+_LOG = logging.getLogger("unrolled.training")
+
+RECORD_EVERY = 100  # steps between the training lines of metrics.jsonl
+_STOPPED = ("SIGINT", "SIGTERM")
+_REASONS = ("", "max-minutes", *_STOPPED)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        steps: Updates done.
+        epochs: Whole epochs done.
+        reason: ``max-epochs``, ``max-steps``, ``max-minutes``, ``patience``; or ``SIGINT``,
+            ``SIGTERM``: then the training is saved, not finished.
+        best: Best value of the monitored metric, or None without a validation.
+    """
+
+    steps: int
+    epochs: int
+    reason: str
+    best: float | None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended it, so that the same call goes on with it."""
+        return self.reason in _STOPPED
+
+
+class Trainer:
+    """Trains a model in a run directory, going on from the last checkpoint there.
+
+    Args:
+        model: ``model(batch, state) -> (outputs, state)`` and ``model.loss(outputs, batch)``, an
+            object with the summed loss ``sum`` and the number of targets ``count``.
+        source: The batches, each with ``to(device)``; under torchrun this process's rows of them.
+        config: The training options.
+        run: An open run directory.
+        validate: The metrics of the model it is given, in evaluation mode without gradients; called
+            in rank 0 only. None keeps the last weights.
+        monitor: The metric that decides what is best; lower is better.
+        seed: Seed of dropout and the like.
+        device: ``auto``, ``cpu``, ``cuda`` or a torch device.
+        precision: ``32`` or ``bf16-mixed``.
+        method: A name in ``METHODS``.
+
+    Raises:
+        ConfigError: an unknown method or precision, or CUDA where there is none.
+        DataError: the source has no batches.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        source: Source,
+        *,
+        config: TrainingConfig,
+        run: RunDirectory,
+        validate: Callable[[nn.Module], Mapping[str, float]] | None,
+        monitor: str = "nats",
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        precision: str = "32",
+        method: str = "truncated-bptt",
+    ) -> None:
+        if precision not in ("32", "bf16-mixed"):
+            raise ConfigError(f"--precision {precision}: expected 32 or bf16-mixed")
+        if method not in METHODS:
+            raise ConfigError(f"method {method!r}: expected one of {', '.join(METHODS)}")
+        if len(source) == 0:
+            raise DataError("the training data gives no batch; expected at least one")
+        self.config, self.run, self.validate, self.monitor = config, run, validate, monitor
+        self.updates_per_epoch = -(-len(source) // config.accumulate)
+        workers = Workers.join(device)
+        self.network = workers.wrap(model)
+        self.live = Live(
+            model=model,
+            method=METHODS[method](model, config, workers, precision=precision),
+            schedule=SCHEDULES[config.schedule](config, self.total_steps),
+            average=Average(model, config.average) if config.average else None,
+            source=source,
+            workers=workers,
+            seed=seed,
+            plan={"method": method, "optimiser": config.optimiser},
+        )
+        self._saved: tuple[int, int] | None = None  # step and last validation of the checkpoint
+
+    @property
+    def total_steps(self) -> int | None:
+        """The updates of the whole training, None when neither epochs nor steps are limited."""
+        limits = [self.config.max_steps, self.config.max_epochs * self.updates_per_epoch]
+        return min((limit for limit in limits if limit), default=None)
+
+    def fit(self) -> Outcome:
+        """Trains to the end, or to a signal; afterwards the model holds the weights to keep.
+
+        Those are the weights with the best validation, averaged if ``average`` is on. After a
+        signal the checkpoint is written and the model is left as it was.
+
+        Raises:
+            TrainingError: a loss, gradient or validation is not finite.
+            RunError: the checkpoint cannot be read, or the directory not be written.
+        """
+        self._resume()
+        position, config = self.live.position, self.config
+        progress = Progress(self.total_steps, quiet=not self.run.writer)
+        journal = Journal(self.run, progress, tensorboard=config.tensorboard, step=position.step)
+        with journal, Signals() as signals:
+            self.journal, self._clock = journal, time.monotonic() - position.seconds
+            batches = iter(self.live.source)
+            while not (reason := self._reason(signals)):
+                group = list(islice(batches, config.accumulate))
+                if group:
+                    self._update(group)
+                elif not position.updates:
+                    raise DataError("the training data gave no batch in a whole epoch")
+                if epoch_ended := len(group) < config.accumulate:
+                    position.epoch, position.updates = position.epoch + 1, 0
+                    batches = iter(self.live.source)
+                improved = self._validation_is_due(bool(group), epoch_ended) and self._validate()
+                if improved or (group and position.step % config.checkpoint_every == 0):
+                    self._save()
+            return self._conclude(reason, signals)
+
+    # ------------------------------------------------------------------------ one by one
+
+    def _resume(self) -> None:
+        """Goes to the newest checkpoint, or begins."""
+        live, checkpoints = self.live, self.run.checkpoints
+        seed_everything(live)
+        live.model.train()
+        steps = checkpoints.steps() if self.run.writer else []
+        step = live.workers.agree(steps[-1] if steps else -1)
+        if step < 0:
+            self.run.cut_metrics(0)
+            return
+        files = live.workers.broadcast_files(checkpoints.read(step) if self.run.writer else {})
+        self.run.cut_metrics(restore(live, files, checkpoints.path(step)))
+        self._saved = (live.position.step, live.position.validated)
+        if self.run.writer:
+            _LOG.info("resumed at step %d (%s)", step, checkpoints.path(step))
+
+    def _reason(self, signals: Signals) -> str:
+        """Why training is over, the same in every process; empty while it is not."""
+        position, config = self.live.position, self.config
+        position.seconds = time.monotonic() - self._clock
+        code = int(0 < 60 * config.max_minutes <= position.seconds)
+        if code := self.live.workers.agree(max(code, _REASONS.index(signals.received or ""))):
+            return _REASONS[code]
+        limits = {
+            "max-steps": 0 < config.max_steps <= position.step,
+            "max-epochs": 0 < config.max_epochs <= position.epoch,
+            "patience": 0 < config.patience <= position.stale,
+        }
+        return next((reason for reason, reached in limits.items() if reached), "")
+
+    def _update(self, group: list[Any]) -> None:
+        """One update from a group of batches."""
+        live, position = self.live, self.live.position
+        epochs = position.epoch + position.updates / self.updates_per_epoch
+        position.rate = self.config.learning_rate * live.schedule.factor(position.step, epochs)
+        live.method.set_learning_rate(position.rate)
+        batches = [batch.to(live.workers.device) for batch in group]
+        try:
+            live.carried = live.method.update(self.network, batches, live.carried)
+        except TrainingError as error:
+            raise self._with_advice(error) from None
+        if live.average is not None:
+            live.average.update()
+        last = live.method.last
+        position.step += 1
+        position.updates += 1
+        position.nats += last.nats
+        position.count += last.count
+        position.norm = max(position.norm, last.norm)
+        self.journal.progress.update(
+            position.step, nats=last.nats / max(1, last.count), tokens=last.count
+        )
+        if position.step % RECORD_EVERY == 0:
+            self._record_training()
+
+    def _record_training(self) -> None:
+        """A line about the updates since the last one."""
+        position = self.live.position
+        if not position.count:
+            return
+        position.seconds = time.monotonic() - self._clock
+        values = {
+            "epoch": position.epoch,
+            "nats": position.nats / position.count,
+            "tokens": position.count,
+            "learning_rate": position.rate,
+            "gradient_norm": position.norm,
+            "seconds": round(position.seconds, 3),
+            "tokens_per_second": round(
+                position.count / max(position.seconds - position.recorded, 1e-9), 1
+            ),
+        }
+        self.journal.record("train", position.step, values)
+        position.nats, position.count, position.norm = 0.0, 0, 0.0
+        position.recorded = position.seconds
+
+    def _validation_is_due(self, updated: bool, epoch_ended: bool) -> bool:
+        every = self.config.validate_every
+        due = updated and self.live.position.step % every == 0 if every else epoch_ended
+        return due and self.validate is not None
+
+    def _validate(self) -> bool:
+        """Validates the weights that would be kept; whether they are the best so far."""
+        assert self.validate is not None
+        live, position = self.live, self.live.position
+        self._record_training()
+        data = None
+        if self.run.writer:
+            devices = [live.workers.device] if live.workers.device.type == "cuda" else []
+            live.model.eval()
+            with (
+                torch.no_grad(),
+                torch.random.fork_rng(devices=devices),
+                nullcontext() if live.average is None else live.average.swapped(),
+            ):
+                data = json.dumps(dict(self.validate(live.model))).encode()
+            live.model.train()
+        metrics = json.loads(live.workers.broadcast(data))
+        value = metrics[self.monitor]
+        position.validated, position.seconds = position.step, time.monotonic() - self._clock
+        seconds = round(position.seconds, 3)
+        self.journal.record(
+            "valid", position.step, {"epoch": position.epoch, **metrics, "seconds": seconds}
+        )
+        self.journal.progress.validated(position.step, metrics)
+        if not math.isfinite(value):
+            raise self._with_advice(TrainingError(f"the validation's {self.monitor} is {value}"))
+        live.schedule.observe(value)
+        improved = position.best is None or value < position.best
+        if improved:
+            position.best, position.best_step = value, position.step
+        position.stale = 0 if improved else position.stale + 1
+        return improved
+
+    def _save(self) -> None:
+        """Writes a checkpoint of this very moment."""
+        position = self.live.position
+        position.seconds = time.monotonic() - self._clock
+        try:
+            files = capture(self.live, metrics_size=self.run.metrics_size())
+        except TrainingError as error:
+            raise self._with_advice(error) from None
+        if self.run.writer:
+            self.run.checkpoints.save(
+                position.step, files, keep=self.config.keep, best=position.best_step
+            )
+        self._saved = (position.step, position.validated)
+
+    def _conclude(self, reason: str, signals: Signals) -> Outcome:
+        """Saves, and after a whole training puts the weights to keep into the model."""
+        live, position = self.live, self.live.position
+        stopped = reason in _STOPPED
+        if not stopped and self.validate is not None and position.validated != position.step:
+            self._validate()
+        if self._saved != (position.step, position.validated):
+            self._save()
+        if code := live.workers.agree(_REASONS.index(signals.received or "")):
+            reason, stopped = _REASONS[code], True  # it may have come during the last validation
+        if not stopped:
+            self._keep_best()
+        _LOG.info("%s after step %d (%s)", reason, position.step, clock(position.seconds))
+        return Outcome(position.step, position.epoch, reason, position.best)
+
+    def _keep_best(self) -> None:
+        live, step = self.live, self.live.position.best_step
+        if step is not None and step != live.position.step:
+            store = self.run.checkpoints
+            files = live.workers.broadcast_files(store.read(step) if self.run.writer else {})
+            load_kept(live, files, store.path(step))
+        elif live.average is not None:
+            live.average.copy_to_module()
+
+    def _with_advice(self, error: TrainingError) -> TrainingError:
+        steps = self.run.checkpoints.steps()
+        kept = (
+            f"; the last good checkpoint is {self.run.checkpoints.path(steps[-1])}" if steps else ""
+        )
+        return TrainingError(
+            f"step {self.live.position.step}: {error}; try a lower --training.learning-rate (it is "
+            f"{self.config.learning_rate:g}) or --training.gradient-clip (it is "
+            f"{self.config.gradient_clip:g}) and start again with --overwrite{kept}"
+        )
