@@ -25,9 +25,10 @@ exclude_patterns = ["_build"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "show-inheritance": True, "ignore-module-all": True}
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
 # Type aliases and names of torch that have no page here are left as plain text.
 suppress_warnings = ["ref.python"]
 
@@ -70,7 +71,10 @@ class Cells(SphinxDirective):
         for name, factory in CELLS.items():
             gates = ", ".join(getattr(factory(2, 2), "gates", ())) or "–"
             runs = explain(name).partition(": ")[2]
-            lines.append(f"| `{name}` | {describe(factory)} | {gates} | {runs} |")
+            preset = getattr(factory, "keywords", {})
+            given = ", ".join(f"`{key}={value!r}`" for key, value in preset.items())
+            about = describe(factory) + (f" With {given}." if given else "")
+            lines.append(f"| `{name}` | {about} | {gates} | {runs} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -24,7 +24,20 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "modules", "m
 HELP_BUDGET = 0.25  # seconds of CPU, user and system
 
 # The public surface of `import unrolled`. A change here is a change for users: say so in CHANGELOG.md.
-PUBLIC: frozenset[str] | None = None
+PUBLIC = {
+    "CELLS",
+    "Cell",
+    "GRU",
+    "GatedCell",
+    "LSTM",
+    "RNN",
+    "Recurrent",
+    "Session",
+    "__version__",
+    "convert",
+    "kernels",
+    "load",
+}
 
 
 def name(path: Path) -> str:
@@ -80,7 +93,7 @@ def test_nothing_is_pickled() -> None:
     for path in SOURCES:
         text = path.read_text(encoding="utf-8")
         assert not {"pickle", "shelve", "marshal"} & set(imports(ast.parse(text))), name(path)
-        for call in re.findall(r"torch\.load\([^)]*\)", text):
+        for call in re.findall(r"(?<!safetensors\.)torch\.load\([^)]*\)", text):
             assert "weights_only=True" in call, name(path)
 
 
@@ -119,8 +132,6 @@ def test_help_is_quick() -> None:
 def test_the_public_surface_is_what_was_agreed() -> None:
     import unrolled
 
-    if PUBLIC is None:
-        pytest.skip("the public surface is not fixed yet")
     assert set(unrolled.__all__) == PUBLIC
     for public in PUBLIC:
         assert getattr(unrolled, public) is not None

@@ -109,12 +109,10 @@ def options(cls: type[Any], section: str = "") -> Iterator[Option]:
     """The options that the fields of a dataclass define, in their order."""
     hints, docs = get_type_hints(cls), documentation(cls)
     for item in dataclasses.fields(cls):
-        if item.init:
-            default = item.default
-            if item.default_factory is not dataclasses.MISSING:
-                default = item.default_factory()
-            text = item.metadata.get("help", docs.get(item.name, ""))
-            yield Option(section, item.name, hints[item.name], default, text)
+        default = item.default
+        if item.default_factory is not dataclasses.MISSING:
+            default = item.default_factory()
+        yield Option(section, item.name, hints[item.name], default, docs.get(item.name, ""))
 
 
 def documentation(cls: type[Any]) -> dict[str, str]:
@@ -133,9 +131,8 @@ def documentation(cls: type[Any]) -> dict[str, str]:
         for entry in re.split(r"\n(?=\S)", body):
             name, colon, meaning = entry.partition(":")
             if colon:
-                names = re.sub(r"\(.*?\)", "", name).replace("`", "")
                 plain = " ".join(meaning.replace("`", "").split())
-                found.update({part.strip(): plain for part in names.split(",")})
+                found.update({part.strip(): plain for part in name.split(",")})
     return found
 
 
@@ -147,10 +144,8 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         raw = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; expected a TOML file") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); expected TOML") from None
+        raise ConfigError(f"{path}: {error.strerror}; expected a TOML file") from None
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -178,9 +173,9 @@ def from_mapping(cls: type[T], mapping: Mapping[str, Any], *, source: str, prefi
             dataclass itself refuses.
     """
     values = convert(cls, mapping, source=source, prefix=prefix)
-    missing = [option.name for option in options(cls) if _required(option, values)]
-    if missing:
-        raise _error(source, f"the key {prefix}{missing[0]} is missing")
+    for option in options(cls):
+        if option.default is dataclasses.MISSING and option.name not in values:
+            raise _error(source, f"the key {prefix}{option.name} is missing")
     try:
         return cls(**values)
     except ConfigError as error:
@@ -217,10 +212,6 @@ def _error(source: str, message: str) -> ConfigError:
     return ConfigError(f"{source}: {message}" if source else message)
 
 
-def _required(option: Option, values: Mapping[str, Any]) -> bool:
-    return option.default is dataclasses.MISSING and option.name not in values
-
-
 def _convert(kind: Any, value: Any, *, source: str, place: str) -> Any:
     """One value in the type that a field declares."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
@@ -232,9 +223,8 @@ def _convert(kind: Any, value: Any, *, source: str, place: str) -> Any:
                 return _convert(member, value, source=source, place=place)
     elif _fits(kind, value):
         if origin in (tuple, list):
-            inner = [arguments[min(i, len(arguments) - 1)] for i in range(len(value))]
-            if Ellipsis in arguments or origin is list:
-                inner = [arguments[0]] * len(value)
+            many = origin is list or Ellipsis in arguments
+            inner = [arguments[0]] * len(value) if many else arguments
             parts = zip(inner, value, strict=True)
             return origin(_convert(k, v, source=source, place=place) for k, v in parts)
         return kind(value) if kind in (float, Path) else value
@@ -314,14 +304,10 @@ def to_toml(value: Any) -> str:
 
 def toml_text(mapping: Mapping[str, Any], prefix: str = "") -> str:
     """A mapping of scalars, lists and nested mappings as TOML text."""
-    lines = [
-        f"{key} = {_toml_value(item)}\n"
-        for key, item in mapping.items()
-        if not isinstance(item, Mapping)
-    ]
-    for key, item in mapping.items():
-        if isinstance(item, Mapping):
-            lines.append(f"\n[{prefix}{key}]\n" + toml_text(item, f"{prefix}{key}."))
+    tables = {key: item for key, item in mapping.items() if isinstance(item, Mapping)}
+    lines = [f"{key} = {_toml_value(mapping[key])}\n" for key in mapping if key not in tables]
+    for key, item in tables.items():
+        lines.append(f"\n[{prefix}{key}]\n" + toml_text(item, f"{prefix}{key}."))
     return "".join(lines)
 
 
@@ -359,28 +345,22 @@ def run_config(
     values = convert(RunConfig, own, source=source)
     for key, what in (("task", "task"), ("model_name", "model")):
         if key in values and above.get(key, values[key]) != values[key]:
-            raise ConfigError(
-                f"{source} is about the {what} {values[key]}, not {above[key]}; "
-                f"leave {above[key]} out, or take another --config"
-            )
+            told = f"{source} is about the {what} {values[key]}, not {above[key]}"
+            raise ConfigError(f"{told}; leave {above[key]} out, or take another --config")
     values |= {key: item for key, item in above.items() if key not in SECTIONS}
     task = _chosen(values.get("task"), schemas, key="task", source=source)
     schema = schemas[task]
-    model = _chosen(
-        values.get("model_name", next(iter(schema.models))),
-        schema.models,
-        key="model_name",
-        source=source,
-    )
+    named = values.get("model_name", next(iter(schema.models)))
+    model = _chosen(named, schema.models, key="model_name", source=source)
     classes = {"data": schema.data, "model": schema.models[model], "training": schema.training}
     for section, cls in classes.items():
         table = mapping.get(section, {})
         if not isinstance(table, Mapping):
             raise _error(source, f"{section} = {_shown(table)}: expected a table")
         below = convert(cls, table, source=source, prefix=section + ".")
-        merged = below | dict(above.get(section, {}))
-        place = source if table else ""  # the file is not to blame for the command line
-        values[section] = from_mapping(cls, merged, source=place, prefix=section + ".")
+        given = dict(above.get(section, {}))
+        place = "" if given else source  # the file is not to blame for the command line
+        values[section] = from_mapping(cls, below | given, source=place, prefix=section + ".")
     values |= {"task": task, "model_name": model}
     return from_mapping(RunConfig, values, source=source if own else "")
 
@@ -388,11 +368,7 @@ def run_config(
 def read_run_config(
     path: str | os.PathLike[str], schemas: Mapping[str, Schema], *, output: Path
 ) -> RunConfig:
-    """The configuration of an existing run.
-
-    ``path`` is its ``config.toml``, ``output`` where the run directory lies now; raises what
-    :func:`read_toml` and :func:`run_config` raise.
-    """
+    """The configuration of a run from its ``config.toml``; ``output`` is where the run lies now."""
     return run_config(read_toml(path), schemas, source=str(path), overrides={"output": output})
 
 

@@ -120,17 +120,20 @@ def test_sigterm_ends_with_143_and_the_handler_is_put_back(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def cpu_seconds(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
 def test_help_is_quick_and_imports_no_torch() -> None:
     code = (
         "import sys; from unrolled.cli import main; main(['train', 'language-modelling', '--help']);"
         "main(['--help']); sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([*PROGRAM, "--help"], check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    assert seconds < 0.5, f"{seconds:.3f} s; the target is 0.25 s on an idle core"
+    assert min(cpu_seconds([*PROGRAM, "--help"]) for _ in range(5)) <= 0.25
 
 
 def test_a_closed_pipe_is_quiet() -> None:

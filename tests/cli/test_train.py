@@ -131,6 +131,12 @@ def test_a_finished_run_is_not_repeated(run: Any, fake: Any) -> None:
     assert len(fake.trained) == 2
 
 
+def test_under_torchrun_the_first_process_speaks(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    ended = run()
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
 def test_two_processes_in_one_directory_are_refused(run: Any, fake: Any) -> None:
     codes: list[Any] = []
     fake.action = lambda: codes.append(run()) if not codes else None
@@ -163,6 +169,8 @@ def test_an_output_that_cannot_be_written_is_refused(run: Any, tmp_path: Path, f
     ("content", "message"),
     [
         ("[model]\nhiden_size = 3\n", "unknown key model.hiden_size; did you mean model.hidden_s"),
+        ("model = 1\n", "model = 1: expected a table"),
+        ("model_name = [1]\n", "model_name = [1]: expected a string"),
         ("sead = 3\n", "unknown key sead; did you mean seed?"),
         ("[model]\nhidden_size = '3'\n", 'model.hidden_size = "3": expected a whole number'),
         ("[training]\nmax_epochs = -1\n", "--training.max-epochs -1: expected 0 or more"),
@@ -190,7 +198,7 @@ def test_a_missing_toml_is_named(run: Any) -> None:
     ended = run("--config", "none.toml")
     assert (ended.code, ended.err.split("; ")[0]) == (
         1,
-        "unrolled: error: none.toml: no such file",
+        "unrolled: error: none.toml: No such file or directory",
     )
 
 

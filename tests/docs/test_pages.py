@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +20,7 @@ PAGES = [
     if "_build" not in path.parts
 ]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-PROGRAMS = ("unrolled ", "make ", "pytest ", "python ", "python benchmarks")
+PROGRAMS = ("unrolled ", "make ", "pytest ", "python ")
 
 
 def name(path: Path) -> str:
@@ -59,6 +61,19 @@ def test_python_examples_run(
         printed = capsys.readouterr().out
         for promised in re.findall(r"^print\(.*\)\s+# (.+)$", block, flags=re.MULTILINE):
             assert promised in printed
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=name)
+def test_example_files_run(path: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
@@ -115,23 +130,26 @@ def check_unrolled(arguments: list[str]) -> None:
         assert arguments[arguments.index("--model.cell") + 1] in {*CELLS, "mgu"}
 
 
-WITHOUT_THE_EDITABLE_INSTALL = """
+# Imports the copy, not the installed package; runs tests on it, then what the page shows.
+ADDED = """
 import sys
-sys.meta_path = [f for f in sys.meta_path if "ScikitBuild" not in type(f).__name__]
-sys.path.insert(0, sys.argv[1])
-import unrolled
-assert unrolled.__file__.startswith(sys.argv[1]), unrolled.__file__
-"""
-RUN_CONTRACTS = """
 import pytest
-sys.exit(pytest.main(["-p", "no:cacheprovider", "--rootdir", sys.argv[2], *sys.argv[3:]]))
+folder, root, contracts, use = sys.argv[1:]
+sys.meta_path = [finder for finder in sys.meta_path if "ScikitBuild" not in type(finder).__name__]
+sys.path.insert(0, folder)
+import unrolled
+assert unrolled.__file__.startswith(folder), unrolled.__file__
+options = ["-p", "no:cacheprovider", "--rootdir", root, "-k", "mgu"]
+code = pytest.main([*options, contracts, f"{folder}/unrolled/cells/mgu.py"])
+assert code == 0, code
+exec(use)
+from unrolled.cli import main
+assert main(["info", "--seconds", "0"]) == 0
 """
 
 
 def test_contributing_adds_a_cell(tmp_path: Path) -> None:
     """The three steps of CONTRIBUTING.md, in a copy of the package: one file, one row, that is all."""
-    import shutil
-
     file, row, use = blocks(ROOT / "CONTRIBUTING.md", "python")
     package = tmp_path / "unrolled"
     shutil.copytree(ROOT / "src" / "unrolled", package)
@@ -139,25 +157,13 @@ def test_contributing_adds_a_cell(tmp_path: Path) -> None:
     with (package / "cells" / "__init__.py").open("a", encoding="utf-8") as table:
         table.write("\n" + row)
     contracts = str(ROOT / "tests" / "contracts" / "test_cells.py")
-    for script, arguments in [
-        (RUN_CONTRACTS, [str(ROOT), contracts, "-k", "mgu"]),
-        (RUN_CONTRACTS, [str(tmp_path), "--doctest-modules", str(package / "cells" / "mgu.py")]),
-        (use, []),
-        ("from unrolled.cli import main; main(['info', '--seconds', '0'])", []),
-    ]:
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                WITHOUT_THE_EDITABLE_INSTALL + script,
-                str(tmp_path),
-                *arguments,
-            ],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        if "pytest" in script:
-            assert " passed" in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-c", ADDED, str(tmp_path), str(ROOT), contracts, use],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_ADDOPTS": "-v"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_gradients_by_finite_differences[mgu]" in done.stdout or " passed" in done.stdout
     assert "mgu: the loop" in done.stdout

@@ -13,7 +13,6 @@ torch.nn does) and its ``step`` turns those and the previous state into the next
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
@@ -90,19 +89,25 @@ class Cell(nn.Module):
         Args:
             parameters: a tensor for each name in ``named_parameters()``.
         """
-        bound = copy.copy(self)
-        own = {name: value for name, value in parameters.items() if "." not in name}
-        object.__setattr__(bound, "_parameters", own)
-        if self._modules:
-            children: dict[str, nn.Module | None] = {}
-            for child_name, child in self._modules.items():
-                prefix = child_name + "."
-                inner = {k[len(prefix) :]: v for k, v in parameters.items() if k.startswith(prefix)}
-                children[child_name] = (
-                    None if child is None else Cell.bind(cast(Cell, child), inner)
-                )
-            object.__setattr__(bound, "_modules", children)
+        return cast(Cell, _bound(self, parameters))
+
+
+def _bound(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
+    """A shallow copy of a module in which ``parameters`` stand for its own and its children's."""
+    bound = object.__new__(type(module))
+    bound.__dict__ = module.__dict__.copy()
+    if not module._modules:
+        bound.__dict__["_parameters"] = parameters
         return bound
+    own = {name: value for name, value in parameters.items() if "." not in name}
+    bound.__dict__["_parameters"] = own
+    children: dict[str, nn.Module | None] = {}
+    for name, child in module._modules.items():
+        start = name + "."
+        inner = {k[len(start) :]: v for k, v in parameters.items() if k.startswith(start)}
+        children[name] = None if child is None else _bound(child, inner)
+    bound.__dict__["_modules"] = children
+    return bound
 
 
 class Activation(Tensor):

@@ -29,7 +29,7 @@ TASK = "language-modelling"
 DIRECTORY = Path("runs/demo")
 WEIGHTS = "weights.safetensors"  # in a checkpoint
 
-# What was tuned for three minutes on two cores; the rest are the defaults of the task.
+# For three minutes on two cores; the rest are the defaults of the task.
 RECIPE: dict[str, dict[str, Any]] = {
     "data": {"level": "characters"},
     "model": {"cell": "lstm", "hidden_size": 512},
@@ -80,10 +80,10 @@ def _train(config: RunConfig, command: str, *, overwrite: bool) -> bool:
     from unrolled.training.run_directory import RunDirectory
 
     run = RunDirectory(config.output)
-    if overwrite or run.status == "new":
-        _say(f"Ctrl-C at any time is safe; what continues from there: {command}")
-    elif run.status == "resumable" and run.checkpoints.steps():
+    if not overwrite and run.status == "resumable" and run.checkpoints.steps():
         _say(f"Continuing from {weights(run.checkpoints)}: loaded, equal to what was saved.")
+    if overwrite or run.status != "finished":
+        _say(f"Ctrl-C at any time is safe; what continues from there: {command}")
     try:
         return fit(config, overwrite=overwrite)
     except (KeyboardInterrupt, SystemExit):

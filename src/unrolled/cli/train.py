@@ -54,7 +54,7 @@ def command(arguments: Sequence[str] = ()) -> App:
     mapping = read_toml(source) if source and not wants_help else {}
     named = arguments[0] if arguments and arguments[0] in tasks.OPTIONS else None
     for task, schema in tasks.OPTIONS.items():
-        model = mapping.get("model_name")
+        model = str(mapping.get("model_name"))
         if named == task and arguments[1:] and arguments[1] in schema.models:
             model = arguments[1]
         app.command(_function(task, schema, model, mapping, source), name=task)
@@ -66,12 +66,12 @@ def command(arguments: Sequence[str] = ()) -> App:
                 f"{_example(next(iter(tasks.OPTIONS)))}"
             )
         schema = tasks.OPTIONS[subject]
-        app.default(_function(subject, schema, mapping.get("model_name"), mapping, source))
+        app.default(_function(subject, schema, str(mapping.get("model_name")), mapping, source))
     return app
 
 
 def _function(
-    task: str, schema: Schema, model: Any, mapping: Mapping[str, Any], source: str
+    task: str, schema: Schema, model: str, mapping: Mapping[str, Any], source: str
 ) -> types.FunctionType:
     """A function whose signature is the options of one task and model, for cyclopts to read."""
     name = model if model in schema.models else next(iter(schema.models))
@@ -80,23 +80,17 @@ def _function(
         overrides: dict[str, Any] = {"task": task}
         if positional:
             overrides["model_name"] = positional[0]
-        for key in ("config", "overwrite"):
-            overrides[key] = given.pop(key, None)
-        config, overwrite = overrides.pop("config"), bool(overrides.pop("overwrite"))
+        given.pop("config", None)  # read before the options were known
+        overwrite = bool(given.pop("overwrite", False))
         for key, value in given.items():
             section, _, field = key.rpartition("__")
             (overrides.setdefault(section, {}) if section else overrides)[field] = value
         _demand(task, name, schema, mapping, overrides)
-        resolved = run_config(
-            mapping,
-            tasks.OPTIONS,
-            source="" if config is None else str(config),
-            overrides=overrides,
-        )
+        resolved = run_config(mapping, tasks.OPTIONS, source=source, overrides=overrides)
         return run(_absolute(resolved), overwrite=overwrite)
 
     train.__doc__ = summary(task, schema)
-    parameters = _parameters(schema, name, given_model=bool(source and model))
+    parameters = _parameters(schema, name, given_model="model_name" in mapping)
     train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     assert isinstance(train, types.FunctionType)
     return train
@@ -110,7 +104,10 @@ def summary(task: str, schema: Schema) -> str:
 
 def run(config: RunConfig, *, overwrite: bool = False) -> int:
     """Train as a configuration says, in its run directory, and print the evaluation."""
-    if not fit(config, overwrite=overwrite):
+    trained = fit(config, overwrite=overwrite)
+    if int(os.environ.get("RANK", "0")) != 0:  # under torchrun the first process speaks
+        return 0
+    if not trained:
         print(f"already finished: {config.output} (--overwrite begins anew)", file=sys.stderr)
     evaluation = config.output / "evaluation.json"
     if evaluation.exists():
@@ -176,6 +173,8 @@ def _demand(
         table, above = (
             layer.get(section, {}) if section else layer for layer in (mapping, overrides)
         )
+        if not isinstance(table, Mapping):
+            continue  # refused with its name when it is read
         present = {str(key).replace("-", "_") for key in [*table, *above]}
         for option in options(cls, section):
             needed = option.default is dataclasses.MISSING and option.name not in present

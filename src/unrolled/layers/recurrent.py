@@ -167,7 +167,7 @@ class Recurrent(nn.Module):
         output, state = run_stack(
             self.cells(),
             x,
-            self.initial_state(x.shape[1]) if state is None else state,
+            state,
             lengths=lengths,
             feedback=feedback,
             directions=1 + self.bidirectional,

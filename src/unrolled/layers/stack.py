@@ -29,7 +29,7 @@ class StackOptions:
 def run_stack(
     cells: Sequence[Cell],
     x: Tensor,
-    states: Sequence[Any],
+    states: Sequence[Any] | None,
     *,
     directions: int,
     options: StackOptions,
@@ -37,12 +37,15 @@ def run_stack(
     lengths: Tensor | Sequence[int] | None = None,
     feedback: Tensor | None = None,
 ) -> tuple[Tensor, tuple[Any, ...]]:
-    """Runs x [T, B, I] through ``cells`` (by layer, forward before reverse); output and final states."""
+    """Runs x [T, B, I] through ``cells`` (by layer, forward before reverse); output and final states.
+
+    Without ``states`` it starts from the initial ones.
+    """
     lengths = check_lengths(lengths, steps=x.shape[0], batch=x.shape[1])
-    if len(states) != len(cells):
-        raise ValueError(
-            f"a state of {len(states)} parts given, {len(cells)} expected (one for each cell)"
-        )
+    if states is None:
+        states = [cell.initial_state(x.shape[1]) for cell in cells]
+    else:
+        _check_states(cells, states, x.shape[1])
     final: list[Any] = []
     for first in range(0, len(cells), directions):
         if first:
@@ -50,7 +53,6 @@ def run_stack(
         outputs = []
         for direction in range(directions):
             cell, state = cells[first + direction], states[first + direction]
-            check_like(state, cell.initial_state(x.shape[1], device="meta"))
             output, state = kernels.run(
                 cell,
                 x,
@@ -65,6 +67,15 @@ def run_stack(
         output = outputs[0] if directions == 1 else torch.cat(outputs, -1)
         x = output + x if options.residual and first else output
     return x, tuple(final)
+
+
+def _check_states(cells: Sequence[Cell], states: Sequence[Any], batch: int) -> None:
+    if len(states) != len(cells):
+        raise ValueError(
+            f"a state of {len(states)} parts given, {len(cells)} expected (one for each cell)"
+        )
+    for cell, state in zip(cells, states, strict=True):
+        check_like(state, cell.initial_state(batch, device="meta"))
 
 
 def check_lengths(

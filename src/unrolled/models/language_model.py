@@ -191,9 +191,10 @@ def _owns_output(cell: str) -> bool:
 def _initialise(layer: Recurrent) -> None:
     """Orthogonal recurrent blocks, zero biases, forget gates open; other parameters as the cell's."""
     for cell in layer.cells():
-        if isinstance(cell, Jordan) or "weight_hh" not in dict(cell.named_parameters()):
-            continue
         parameters = dict(cell.named_parameters())
+        own = getattr(cell, "recurrent_init", "uniform") != "uniform"
+        if own or isinstance(cell, Jordan) or "weight_hh" not in parameters:
+            continue
         weight, hidden = parameters["weight_hh"], cell.hidden_size
         with torch.no_grad():
             for block in torch.split(weight, hidden):

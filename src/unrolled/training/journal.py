@@ -27,20 +27,18 @@ class Journal:
         run: The run directory.
         progress: The bar or the lines on standard error.
         tensorboard: Whether to write scalars to ``tensorboard/`` in the run directory.
-        step: Where training goes on; TensorBoard forgets later scalars of a killed process.
 
     Raises:
         ConfigError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(
-        self, run: RunDirectory, progress: Progress, *, tensorboard: bool, step: int
-    ) -> None:
+    def __init__(self, run: RunDirectory, progress: Progress, *, tensorboard: bool) -> None:
         self.run = run
         self.progress = progress
         self._handlers: list[logging.Handler] = []
         self._level = _LOG.level
-        self._board: Any = _board(run, step) if tensorboard and run.writer else None
+        self._writer: Any = _summary_writer() if tensorboard and run.writer else None
+        self._board: Any = None
 
     def __enter__(self) -> Journal:
         if self.run.writer:
@@ -75,7 +73,9 @@ class Journal:
         """Adds one line to ``metrics.jsonl`` and the same to TensorBoard; NaN becomes null."""
         plain = {name: _json(value) for name, value in values.items()}
         self.run.append_metrics({"split": split, "step": step, **plain})
-        if self._board is not None:
+        if self._writer is not None:
+            if self._board is None:  # forget what a killed process wrote from here on
+                self._board = self._writer(str(self.run.path / "tensorboard"), purge_step=step)
             for name, value in values.items():
                 self._board.add_scalar(f"{split}/{name}", value, step)
 
@@ -84,7 +84,7 @@ def _json(value: float | int) -> float | int | None:
     return value if math.isfinite(value) else None
 
 
-def _board(run: RunDirectory, step: int) -> Any:
+def _summary_writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -92,6 +92,4 @@ def _board(run: RunDirectory, step: int) -> Any:
             "--training.tensorboard: TensorBoard is not installed; "
             "pip install 'unrolled[tensorboard]'"
         ) from None
-    return SummaryWriter(  # type: ignore[no-untyped-call]
-        str(run.path / "tensorboard"), purge_step=step + 1 if step else None
-    )
+    return SummaryWriter

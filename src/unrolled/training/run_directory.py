@@ -144,8 +144,9 @@ class RunDirectory:
         Raises:
             RunError: missing, truncated or altered.
         """
+        text = self._read(name)
         try:
-            return json.loads(self._read(name))
+            return json.loads(text)
         except ValueError:
             raise RunError(f"{self.path / name}: damaged: no JSON; train the model again") from None
 

@@ -104,7 +104,7 @@ def load_optimiser(
 ) -> None:
     """Continues an optimiser from what :func:`optimiser_tensors` gave."""
     described = optimiser.state_dict()
-    indices = {}
+    indices: dict[int, int] = {}
     for group, packed in zip(optimiser.param_groups, described["param_groups"], strict=True):
         indices.update(zip(map(id, group["params"]), packed["params"], strict=True))
     by_name = {name: indices.get(id(parameter)) for name, parameter in module.named_parameters()}

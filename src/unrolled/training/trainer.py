@@ -131,12 +131,13 @@ class Trainer:
             TrainingError: a loss, gradient or validation is not finite.
             RunError: the checkpoint cannot be read, or the directory not be written.
         """
-        self._resume()
-        position, config = self.live.position, self.config
+        config = self.config
         progress = Progress(self.total_steps, quiet=not self.run.writer)
-        journal = Journal(self.run, progress, tensorboard=config.tensorboard, step=position.step)
-        with journal, Signals() as signals:
-            self.journal, self._clock = journal, time.monotonic() - position.seconds
+        self.journal = Journal(self.run, progress, tensorboard=config.tensorboard)
+        with self.journal, Signals() as signals:
+            self._resume()
+            position = self.live.position
+            self._clock = time.monotonic() - position.seconds
             batches = iter(self.live.source)
             while not (reason := self._reason(signals)):
                 group = list(islice(batches, config.accumulate))
@@ -286,8 +287,10 @@ class Trainer:
         """Saves, and after a whole training puts the weights to keep into the model."""
         live, position = self.live, self.live.position
         stopped = reason in _STOPPED
-        if not stopped and self.validate is not None and position.validated != position.step:
-            self._validate()
+        if not stopped:
+            self._record_training()
+            if self.validate is not None and position.validated != position.step:
+                self._validate()
         if self._saved != (position.step, position.validated):
             self._save()
         if code := live.workers.agree(_REASONS.index(signals.received or "")):
@@ -308,11 +311,9 @@ class Trainer:
 
     def _with_advice(self, error: TrainingError) -> TrainingError:
         steps = self.run.checkpoints.steps()
-        kept = (
-            f"; the last good checkpoint is {self.run.checkpoints.path(steps[-1])}" if steps else ""
-        )
+        kept = f"; {self.run.checkpoints.path(steps[-1])} is kept" if steps else ""
         return TrainingError(
             f"step {self.live.position.step}: {error}; try a lower --training.learning-rate (it is "
             f"{self.config.learning_rate:g}) or --training.gradient-clip (it is "
-            f"{self.config.gradient_clip:g}) and start again with --overwrite{kept}"
+            f"{self.config.gradient_clip:g}){kept}"
         )
