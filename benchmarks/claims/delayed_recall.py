@@ -50,7 +50,7 @@ MODELS: dict[str, tuple[Any, int, float, int]] = {
         2e-3,
         1000,
     ),
-    "lstm": (lambda: unrolled.Recurrent("lstm", SYMBOLS, 64), 64, 1e-2, 1500),
+    "lstm": (lambda: unrolled.Recurrent("lstm", SYMBOLS, 64), 64, 1e-2, 2000),
     "window-5": (Window, 128, 2e-3, 1000),
 }
 
@@ -86,7 +86,7 @@ def train_and_test(name: str, seed: int, test: Batch) -> float:
         schedule.step()
     with torch.no_grad():
         h, _ = layer(F.one_hot(test[0], SYMBOLS).float(), None)
-    right = head(h).argmax(-1) == test[1]
+        right = head(h).argmax(-1) == test[1]
     return 100 * float(right[test[2]].float().mean())
 
 

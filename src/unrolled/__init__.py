@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unrolled import kernels
     from unrolled.cells import CELLS, Cell, GatedCell
-    from unrolled.layers import GRU, LSTM, RNN, Recurrent, Session, convert
+    from unrolled.layers import GRU, LSTM, RNN, Recurrent, Session
+    from unrolled.layers.convert import convert
     from unrolled.tasks import load
 
 __version__ = "0.1.0"

@@ -132,7 +132,7 @@ def test_signal_saves_and_a_second_aborts(tmp_path: Path, number: signal.Signals
     assert "finishing this step and saving" in err
     saved = RunDirectory(run).checkpoints.steps()[-1]
 
-    process = start(run, "pause=30", "max_epochs=1000")  # sleeps within its first step
+    process = start(run, "pause=3", "max_epochs=1000")  # sleeps within its first step
     assert process.stderr is not None
     assert f"resumed at step {saved}" in process.stderr.readline()
     time.sleep(0.5)
@@ -202,7 +202,7 @@ def test_newer_checkpoint_is_refused(tmp_path: Path) -> None:
     run = interrupted(tmp_path / "run")
     place = run.checkpoints.path(6) / "manifest.json"
     place.write_text(place.read_text().replace('"format_version": 1', '"format_version": 2'))
-    with pytest.raises(RunError, match="format 2 by a newer unrolled.*update unrolled"):
+    with pytest.raises(RunError, match=r"format 2 by a newer unrolled.*update unrolled"):
         train(run.path)
 
 

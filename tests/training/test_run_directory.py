@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_status_over_a_life(tmp_path: Path) -> None:
     with RunDirectory(run.path).open() as again:
         again.finish()
     assert run.status == "finished"
-    with pytest.raises(RunError, match="finished run.*--overwrite"):
+    with pytest.raises(RunError, match=r"finished run.*--overwrite"):
         RunDirectory(run.path).open()
     with RunDirectory(run.path).open(overwrite=True) as fresh:
         assert fresh.status == "new"
@@ -64,12 +65,18 @@ def test_two_writers(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_read_only_directory(tmp_path: Path) -> None:
-    for folder in (*reversed(tmp_path.parents), tmp_path):
-        if "pytest" in folder.name:
-            folder.chmod(0o755)
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o555)
+def test_read_only_directory() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        closed = Path(folder) / "closed"
+        closed.mkdir(mode=0o555)
+        assert_refused(closed)
+        assert_refused(closed / "run")
+        (closed / "run").mkdir(mode=0o700)  # another user's
+        assert_refused(closed / "run" / "deeper")
+
+
+def assert_refused(place: Path) -> None:
     code = (
         "import os, sys\n"
         "from unrolled.training.run_directory import RunDirectory\n"
@@ -77,13 +84,11 @@ def test_read_only_directory(tmp_path: Path) -> None:
         "try: RunDirectory(sys.argv[1]).open()\n"
         "except ValueError as error: sys.exit(str(error))"
     )
-    for place in (closed, closed / "run"):
-        command = [sys.executable, "-c", code, str(place)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert "cannot be written (Permission denied); make it writable or" in done.stderr
-        assert done.stderr.count("\n") == 1
-    assert not list(closed.iterdir())
+    command = [sys.executable, "-c", code, str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "cannot be written (Permission denied); make it writable or" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_full_disk_keeps_the_old(tmp_path: Path) -> None:

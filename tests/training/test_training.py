@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from toy_training import Source, Toy, train, trainer, validate
 from torch import nn
+from toy_training import Source, Toy, train, trainer, validate
 
 from unrolled.errors import ConfigError, DataError, TrainingError
 from unrolled.training.config import TrainingConfig
@@ -88,9 +88,8 @@ def test_accumulation_is_one_larger_batch() -> None:
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_every_optimiser_learns(tmp_path: Path, name: str) -> None:
     rate = {"sgd": 0.5, "adadelta": 3.0, "adagrad": 0.2, "rmsprop": 0.005}.get(name, 0.02)
-    outcome = train(
-        tmp_path / "run", optimiser=name, learning_rate=rate, dropout=0.0, max_epochs=30
-    )
+    options = {"dropout": 0.0, "max_epochs": 30, "checkpoint_every": 500, "validate_every": 42}
+    outcome = train(tmp_path / "run", optimiser=name, learning_rate=rate, **options)
     assert outcome.best is not None
     first = records(tmp_path / "run", "valid")[0]["nats"]
     assert outcome.best < first - 0.2
@@ -111,11 +110,12 @@ def test_limits(tmp_path: Path) -> None:
 def test_best_weights_are_kept(tmp_path: Path) -> None:
     for average in (0.0, 0.5):
         with RunDirectory(tmp_path / f"run{average}").open() as run:
-            toy = trainer(run, learning_rate=0.5, average=average, max_epochs=8)
+            toy = trainer(run, learning_rate=1.0, average=average, schedule="constant")
             outcome = toy.fit()
-        assert validate(toy.live.model.eval())["nats"] == outcome.best
+        with torch.no_grad():
+            assert validate(toy.live.model.eval())["nats"] == outcome.best
         assert outcome.best == min(r["nats"] for r in records(run.path, "valid"))
-        assert outcome.best < records(run.path, "valid")[-1]["nats"]
+        assert outcome.best < records(run.path, "valid")[-1]["nats"]  # the last is worse
 
 
 def test_validate_every_and_final_validation(tmp_path: Path) -> None:
@@ -266,13 +266,10 @@ def test_two_processes_reach_the_losses_of_one(tmp_path: Path) -> None:
 
 def test_two_processes_resume_exactly(tmp_path: Path) -> None:
     """Dropout differs between processes; their generators and states go on where they were."""
-    fixed = ('schedule="constant"', "checkpoint_every=5", "validate_every=50")
-    launched(tmp_path / "whole", 2, "max_steps=15", *fixed)
-    run = tmp_path / "run"
-    launched(run, 2, "max_steps=5", "validate=null", *fixed)
-    (run / ".finished").unlink()
-    (run / "metrics.jsonl").write_text("")
-    state = run / "checkpoints" / "step-5" / "state.json"
-    assert json.loads(state.read_text())["environment"]["processes"] == 2
-    files = sorted(path.name for path in state.parent.iterdir())
-    assert {"rank-0.safetensors", "rank-1.safetensors"} <= set(files)
+    fixed = ('schedule="constant"', "validate=null", "average=0.9")
+    launched(tmp_path / "whole", 2, "max_steps=12", *fixed)
+    launched(tmp_path / "run", 2, "max_steps=5", *fixed)
+    (tmp_path / "run" / ".finished").unlink()
+    launched(tmp_path / "run", 2, "max_steps=12", *fixed)
+    whole, run = (tmp_path / name / "model.safetensors" for name in ("whole", "run"))
+    assert whole.read_bytes() == run.read_bytes()

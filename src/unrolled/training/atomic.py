@@ -46,12 +46,13 @@ def write_file(path: Path, data: bytes) -> None:
     temporary = path.with_name(TEMPORARY + path.name)
     with explained(path):
         try:
-            _write_synced(temporary, data)
+            temporary.write_bytes(data)
+            _sync(temporary)
             os.replace(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        sync_directory(path.parent)
+        _sync(path.parent)
 
 
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
@@ -70,8 +71,10 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             for name, data in files.items():
-                _write_synced(temporary / name, data)
-            sync_directory(temporary)
+                (temporary / name).write_bytes(data)
+            for name in files:  # all at once is several times quicker than one after the other
+                _sync(temporary / name)
+            _sync(temporary)
             if path.exists():
                 os.rename(path, replaced)
             os.rename(temporary, path)
@@ -79,7 +82,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
             recover(path.parent)
             raise
-        sync_directory(path.parent)
+        _sync(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -99,17 +102,19 @@ def recover(directory: Path) -> None:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def sync_directory(path: Path) -> None:
-    """Forces a directory's entries to disk."""
+def clear(directory: Path, *, keep: str) -> None:
+    """Removes everything in a directory but the entry ``keep``."""
+    with explained(directory):
+        for entry in list(directory.iterdir()):
+            if entry.name != keep:
+                is_folder = entry.is_dir() and not entry.is_symlink()
+                shutil.rmtree(entry) if is_folder else entry.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Forces a file's content or a directory's entries to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -11,6 +11,7 @@ from typing import Any
 
 from unrolled.errors import ConfigError
 from unrolled.training.atomic import explained
+from unrolled.training.live import Position
 from unrolled.training.progress import Progress
 from unrolled.training.run_directory import RunDirectory
 
@@ -78,6 +79,24 @@ class Journal:
                 self._board = self._writer(str(self.run.path / "tensorboard"), purge_step=step)
             for name, value in values.items():
                 self._board.add_scalar(f"{split}/{name}", value, step)
+
+    def record_updates(self, position: Position) -> None:
+        """A line about the updates since the last one, if there were any; begins a new count."""
+        if not position.count:
+            return
+        elapsed = max(position.seconds - position.recorded, 1e-9)
+        values = {
+            "epoch": position.epoch,
+            "nats": position.nats / position.count,
+            "tokens": position.count,
+            "learning_rate": position.rate,
+            "gradient_norm": position.norm,
+            "seconds": round(position.seconds, 3),
+            "tokens_per_second": round(position.count / elapsed, 1),
+        }
+        self.record("train", position.step, values)
+        position.nats, position.count, position.norm = 0.0, 0, 0.0
+        position.recorded = position.seconds
 
 
 def _json(value: float | int) -> float | int | None:

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from unrolled.errors import RunError, TrainingError
-from unrolled.training.average import Average
 from unrolled.training.distributed import Workers
-from unrolled.training.methods import Method
-from unrolled.training.schedules import Schedule
+from unrolled.training.live import Live, Position
+from unrolled.training.run_directory import RunDirectory
 from unrolled.training.snapshot import (
     carried_tensors,
     load_carried,
@@ -37,78 +34,54 @@ from unrolled.training.snapshot import (
 _LOG = logging.getLogger("unrolled.training")
 
 
-class Source(Protocol):
-    """Training data: one epoch of batches per iteration, going on from its place.
+def resume(live: Live, run: RunDirectory) -> bool:
+    """Goes to the newest checkpoint of the run, or seeds a beginning; whether there was one.
 
-    The place moves on before a batch is handed out, and to the next epoch when an iteration ends.
+    Raises:
+        RunError: the checkpoint is damaged, newer, or of another model, method or optimiser.
     """
+    _seed(live)
+    steps = run.checkpoints.steps() if run.writer else []
+    step = live.workers.agree(steps[-1] if steps else -1)
+    if step < 0:
+        run.cut_metrics(0)
+        return False
+    files = live.workers.broadcast_files(run.checkpoints.read(step) if run.writer else {})
+    place = run.checkpoints.path(step)
+    run.cut_metrics(restore(live, files, place))
+    if run.writer:
+        _LOG.info("resumed at step %d (%s)", step, place)
+    return True
 
-    def __iter__(self) -> Iterator[Any]:
-        """The batches that remain of the epoch."""
 
-    def __len__(self) -> int:
-        """Batches in a whole epoch."""
+def save(live: Live, run: RunDirectory, *, keep: int) -> None:
+    """Writes a checkpoint of this very moment; every process must call it.
 
-    def state_dict(self) -> dict[str, Any]:
-        """The place, as plain JSON values, the same in every process."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to a place."""
-
-
-@dataclass
-class Position:
-    """Where training is; plain values, all of them in the checkpoint.
-
-    Attributes:
-        step: Updates done.
-        epoch: Epochs done.
-        updates: Updates done in this epoch.
-        seconds: Time spent, across resumes.
-        validated: Step of the last validation, or -1.
-        best: Best value of the monitored metric, or None.
-        best_step: Its step.
-        stale: Validations since then.
-        nats, count, norm: Summed loss, targets and largest gradient norm since the last record.
-        rate: Learning rate of the last update.
-        recorded: Seconds at the last record.
+    Raises:
+        TrainingError: a weight is not finite.
+        RunError: the disk is full or refuses.
     """
-
-    step: int = 0
-    epoch: int = 0
-    updates: int = 0
-    seconds: float = 0.0
-    validated: int = -1
-    best: float | None = None
-    best_step: int | None = None
-    stale: int = 0
-    nats: float = 0.0
-    count: int = 0
-    norm: float = 0.0
-    rate: float = 0.0
-    recorded: float = 0.0
+    files = capture(live, metrics_size=run.metrics_size())
+    if run.writer:
+        best = live.position.best_step
+        run.checkpoints.save(live.position.step, files, keep=keep, best=best)
 
 
-@dataclass
-class Live:
-    """The moving parts of a training.
+def keep_best(live: Live, run: RunDirectory) -> None:
+    """Puts the weights to keep into the model: the best ones, averaged if there is an average.
 
-    Attributes:
-        model: The whole model (without DistributedDataParallel).
-        carried: The recurrent state after the last batch, of this process's rows.
-        plan: What must not change across a resume: names of the method and the optimiser.
+    Raises:
+        RunError: the best checkpoint is damaged.
     """
-
-    model: nn.Module
-    method: Method
-    schedule: Schedule
-    average: Average | None
-    source: Source
-    workers: Workers
-    seed: int
-    plan: dict[str, str]
-    carried: Any = None
-    position: Position = field(default_factory=Position)
+    step, store = live.position.best_step, run.checkpoints
+    if step is not None and step != live.position.step:
+        files = live.workers.broadcast_files(store.read(step) if run.writer else {})
+        weights = unpack(files["weights.safetensors"], store.path(step))
+        if live.average is not None and "average.safetensors" in files:
+            weights |= unpack(files["average.safetensors"], store.path(step))
+        load_tensors(live.model, weights, store.path(step))
+    elif live.average is not None:
+        live.average.copy_to_module()
 
 
 def environment(workers: Workers) -> dict[str, Any]:
@@ -123,7 +96,7 @@ def environment(workers: Workers) -> dict[str, Any]:
     }
 
 
-def seed_everything(live: Live) -> None:
+def _seed(live: Live) -> None:
     """Seeds torch's default generators, each process its own way."""
     draw = np.random.SeedSequence([live.seed, live.workers.rank]).generate_state(1, np.uint64)
     torch.manual_seed(int(draw[0]))
@@ -192,14 +165,6 @@ def restore(live: Live, files: dict[str, bytes], place: Path) -> int:
         live.carried = _carried(live, tensors)
         load_random_states(tensors, live.workers.device)
     return int(state["metrics_size"])
-
-
-def load_kept(live: Live, files: dict[str, bytes], place: Path) -> None:
-    """Puts the weights to keep of a checkpoint into the model: averaged ones if there are any."""
-    weights = unpack(files["weights.safetensors"], place)
-    if live.average is not None and "average.safetensors" in files:
-        weights |= unpack(files["average.safetensors"], place)
-    load_tensors(live.model, weights, place)
 
 
 def _carried(live: Live, tensors: dict[str, torch.Tensor]) -> Any:

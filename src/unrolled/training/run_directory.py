@@ -8,19 +8,18 @@ imports torch only when tensors are read or written.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from unrolled.errors import RunError
-from unrolled.training.atomic import explained, recover, write_file
+from unrolled.training.atomic import clear, explained, recover, write_file
 from unrolled.training.checkpoint import FORMAT_VERSION, Checkpoints, check_version
+from unrolled.training.lock import Lock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +49,7 @@ class RunDirectory:
         self.path = Path(path)
         self.writer = int(os.environ.get("RANK", "0")) == 0
         self.checkpoints = Checkpoints(self.path / "checkpoints")
-        self._lock: int | None = None
+        self._lock: Lock | None = None
         self._metrics: BinaryIO | None = None
 
     @property
@@ -60,11 +59,11 @@ class RunDirectory:
         Raises:
             RunError: the path is a file, or a directory of other things.
         """
-        if not self.path.exists():
-            return "new"
-        if not self.path.is_dir():
-            raise RunError(f"{self.path}: is a file; choose another --output")
         with explained(self.path):
+            if not self.path.exists():
+                return "new"
+            if not self.path.is_dir():
+                raise RunError(f"{self.path}: is a file; choose another --output")
             names = {entry.name for entry in self.path.iterdir()}
         if _FINISHED in names:
             return "finished"
@@ -91,12 +90,11 @@ class RunDirectory:
         self._refuse(overwrite)
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        self._lock = Lock(self.path / _LOCK)
         try:
-            self._claim(self._lock)
-            self._refuse(overwrite)
+            self._refuse(overwrite)  # again: another process may have finished it meanwhile
             if overwrite:
-                self._clear()
+                clear(self.path, keep=_LOCK)
             recover(self.path)
             self.checkpoints.recover()
         except BaseException:
@@ -110,7 +108,7 @@ class RunDirectory:
             self._metrics.close()
             self._metrics = None
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def __enter__(self) -> RunDirectory:
@@ -277,23 +275,3 @@ class RunDirectory:
             )
         if not overwrite and (self.path / "model.json").exists():
             self.read_description()
-
-    def _claim(self, lock: int) -> None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
-            raise RunError(
-                f"{self.path}: another process (pid {owner or 'unknown'}) is writing this run; "
-                "wait for it or choose another --output"
-            ) from None
-        with explained(self.path / _LOCK):
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-
-    def _clear(self) -> None:
-        with explained(self.path):
-            for entry in list(self.path.iterdir()):
-                if entry.name != _LOCK:
-                    is_folder = entry.is_dir() and not entry.is_symlink()
-                    shutil.rmtree(entry) if is_folder else entry.unlink()

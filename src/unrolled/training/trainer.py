@@ -20,9 +20,10 @@ from unrolled.training.average import Average
 from unrolled.training.config import TrainingConfig
 from unrolled.training.distributed import Workers
 from unrolled.training.journal import Journal
+from unrolled.training.live import Live, Source
 from unrolled.training.methods import METHODS
 from unrolled.training.progress import Progress, clock
-from unrolled.training.resume import Live, Source, capture, load_kept, restore, seed_everything
+from unrolled.training.resume import keep_best, resume, save
 from unrolled.training.run_directory import RunDirectory
 from unrolled.training.schedules import SCHEDULES
 from unrolled.training.signals import Signals
@@ -113,7 +114,6 @@ class Trainer:
             seed=seed,
             plan={"method": method, "optimiser": config.optimiser},
         )
-        self._saved: tuple[int, int] | None = None  # step and last validation of the checkpoint
 
     @property
     def total_steps(self) -> int | None:
@@ -135,8 +135,10 @@ class Trainer:
         progress = Progress(self.total_steps, quiet=not self.run.writer)
         self.journal = Journal(self.run, progress, tensorboard=config.tensorboard)
         with self.journal, Signals() as signals:
-            self._resume()
+            self.live.model.train()
+            resumed = resume(self.live, self.run)
             position = self.live.position
+            self._saved = (position.step, position.validated) if resumed else None
             self._clock = time.monotonic() - position.seconds
             batches = iter(self.live.source)
             while not (reason := self._reason(signals)):
@@ -154,22 +156,6 @@ class Trainer:
             return self._conclude(reason, signals)
 
     # ------------------------------------------------------------------------ one by one
-
-    def _resume(self) -> None:
-        """Goes to the newest checkpoint, or begins."""
-        live, checkpoints = self.live, self.run.checkpoints
-        seed_everything(live)
-        live.model.train()
-        steps = checkpoints.steps() if self.run.writer else []
-        step = live.workers.agree(steps[-1] if steps else -1)
-        if step < 0:
-            self.run.cut_metrics(0)
-            return
-        files = live.workers.broadcast_files(checkpoints.read(step) if self.run.writer else {})
-        self.run.cut_metrics(restore(live, files, checkpoints.path(step)))
-        self._saved = (live.position.step, live.position.validated)
-        if self.run.writer:
-            _LOG.info("resumed at step %d (%s)", step, checkpoints.path(step))
 
     def _reason(self, signals: Signals) -> str:
         """Why training is over, the same in every process; empty while it is not."""
@@ -208,28 +194,11 @@ class Trainer:
             position.step, nats=last.nats / max(1, last.count), tokens=last.count
         )
         if position.step % RECORD_EVERY == 0:
-            self._record_training()
+            self._record_updates()
 
-    def _record_training(self) -> None:
-        """A line about the updates since the last one."""
-        position = self.live.position
-        if not position.count:
-            return
-        position.seconds = time.monotonic() - self._clock
-        values = {
-            "epoch": position.epoch,
-            "nats": position.nats / position.count,
-            "tokens": position.count,
-            "learning_rate": position.rate,
-            "gradient_norm": position.norm,
-            "seconds": round(position.seconds, 3),
-            "tokens_per_second": round(
-                position.count / max(position.seconds - position.recorded, 1e-9), 1
-            ),
-        }
-        self.journal.record("train", position.step, values)
-        position.nats, position.count, position.norm = 0.0, 0, 0.0
-        position.recorded = position.seconds
+    def _record_updates(self) -> None:
+        self.live.position.seconds = time.monotonic() - self._clock
+        self.journal.record_updates(self.live.position)
 
     def _validation_is_due(self, updated: bool, epoch_ended: bool) -> bool:
         every = self.config.validate_every
@@ -240,7 +209,7 @@ class Trainer:
         """Validates the weights that would be kept; whether they are the best so far."""
         assert self.validate is not None
         live, position = self.live, self.live.position
-        self._record_training()
+        self._record_updates()
         data = None
         if self.run.writer:
             devices = [live.workers.device] if live.workers.device.type == "cuda" else []
@@ -274,13 +243,9 @@ class Trainer:
         position = self.live.position
         position.seconds = time.monotonic() - self._clock
         try:
-            files = capture(self.live, metrics_size=self.run.metrics_size())
+            save(self.live, self.run, keep=self.config.keep)
         except TrainingError as error:
             raise self._with_advice(error) from None
-        if self.run.writer:
-            self.run.checkpoints.save(
-                position.step, files, keep=self.config.keep, best=position.best_step
-            )
         self._saved = (position.step, position.validated)
 
     def _conclude(self, reason: str, signals: Signals) -> Outcome:
@@ -288,7 +253,7 @@ class Trainer:
         live, position = self.live, self.live.position
         stopped = reason in _STOPPED
         if not stopped:
-            self._record_training()
+            self._record_updates()
             if self.validate is not None and position.validated != position.step:
                 self._validate()
         if self._saved != (position.step, position.validated):
@@ -296,18 +261,9 @@ class Trainer:
         if code := live.workers.agree(_REASONS.index(signals.received or "")):
             reason, stopped = _REASONS[code], True  # it may have come during the last validation
         if not stopped:
-            self._keep_best()
+            keep_best(live, self.run)
         _LOG.info("%s after step %d (%s)", reason, position.step, clock(position.seconds))
         return Outcome(position.step, position.epoch, reason, position.best)
-
-    def _keep_best(self) -> None:
-        live, step = self.live, self.live.position.best_step
-        if step is not None and step != live.position.step:
-            store = self.run.checkpoints
-            files = live.workers.broadcast_files(store.read(step) if self.run.writer else {})
-            load_kept(live, files, store.path(step))
-        elif live.average is not None:
-            live.average.copy_to_module()
 
     def _with_advice(self, error: TrainingError) -> TrainingError:
         steps = self.run.checkpoints.steps()

@@ -1,0 +1,67 @@
+"""What the claims on corpora share: the data folder, `unrolled train`, and one JSON line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from unrolled.cli import main as unrolled
+from unrolled.training.run_directory import RunDirectory
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--output", type=Path, default=Path("runs/claims"))
+    return parser.parse_args()
+
+
+def data_folder() -> Path:
+    """The folder of data sets named by UNROLLED_DATA; exit with a word where there is none."""
+    named = os.environ.get("UNROLLED_DATA")
+    if not named or not Path(named).is_dir():
+        sys.exit("UNROLLED_DATA must name the folder with the data sets")
+    return Path(named)
+
+
+def train(output: Path, model: str, options: Mapping[str, str | list[str]]) -> Path:
+    """`unrolled train language-modelling MODEL`, printed so that it can be pasted; its directory."""
+    command = ["train", "language-modelling", model, "--output", str(output)]
+    for name, value in options.items():
+        if value == "true":
+            command.append(f"--{name}")
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                command += [f"--{name}", one]
+    print("unrolled " + " ".join(command), file=sys.stderr)
+    if RunDirectory(output).status != "finished" and (code := unrolled(command)):
+        sys.exit(code)
+    return output
+
+
+def report(claim: str, runs: Mapping[str, Path], metric: str) -> None:
+    """Prints the metric of every run on the test part, with its interval and minutes of training."""
+    found: dict[str, object] = {"claim": claim, "metric": metric}
+    for name, run in runs.items():
+        evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+        low, high = evaluation["intervals"][metric]
+        found[name] = {
+            metric: round(evaluation["metrics"][metric], 4),
+            "interval": [round(low, 4), round(high, 4)],
+            "split": evaluation["split"],
+            "symbols": evaluation["examples"],
+            "minutes": minutes(run),
+        }
+    print(json.dumps(found))
+
+
+def minutes(run: Path) -> float | None:
+    """Minutes of training, from the last record of metrics.jsonl; None for models that count."""
+    log = run / "metrics.jsonl"
+    if not log.exists():
+        return None
+    last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+    return round(last["seconds"] / 60, 1)
