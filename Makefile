@@ -6,7 +6,7 @@
 #   make check      ruff, mypy, import-linter
 #   make docs       docs/_build/html/index.html; a warning is an error
 #   make bench      benchmarks/*.py: speed, the tables of docs/performance.md
-#   make results    benchmarks/claims/*.py: accuracy, the rows of docs/results.md (hours)
+#   make results    the commands of docs/results.md, in benchmarks/claims (two hours)
 #                   make results CLAIMS=temporal_xor   runs one of them
 #
 # PYTHON       the interpreter that creates .venv (default python3)
@@ -17,7 +17,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
-CLAIMS ?= temporal_xor delayed_recall continual_reber shakespeare brown
+CLAIMS ?= $(shell sed -n 's|.*`python benchmarks/claims/\([a-z_0-9]*\)\.py.*|\1|p' docs/results.md)
 
 BIN := .venv/bin
 # Pins every package; otherwise pip takes the newest torch.

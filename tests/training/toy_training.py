@@ -99,7 +99,7 @@ class Toy(nn.Module):
 def validate(model: nn.Module) -> dict[str, float]:
     """Consumes random numbers on purpose: training must not notice."""
     torch.rand(3)
-    batch = next(iter(Source(tracks=3, windows=1, window=20)))
+    batch = next(iter(Source(tracks=3, windows=1, window=20))).to(model.seen.device)
     outputs, _ = model(batch, None)
     loss = model.loss(outputs, batch)
     return {"nats": float(loss.sum) / loss.count}

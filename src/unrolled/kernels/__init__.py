@@ -109,7 +109,7 @@ def explain(cell: Cell | str) -> str:
     """One line: the executor this cell gets over a whole sequence, and why.
 
     >>> explain("lstm-peephole")
-    "lstm-peephole: the loop (torch has no such LSTM)"
+    'lstm-peephole: the loop (torch has no such LSTM)'
     """
     name = cell if isinstance(cell, str) else type(cell).__name__
     instance = cell_named(cell)(2, 2) if isinstance(cell, str) else cell

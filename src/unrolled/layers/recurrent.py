@@ -37,6 +37,7 @@ class Recurrent(nn.Module):
             or one for each field of the cell's state.
         cell_options: passed to the cell.
 
+    >>> import torch
     >>> layer = Recurrent("lstm", 3, 5, num_layers=2, batch_first=True, peepholes=True)
     >>> output, state = layer(torch.zeros(2, 7, 3), lengths=torch.tensor([7, 4]))
     >>> output.shape, state[1].c.shape

@@ -33,8 +33,9 @@ from unrolled.models import LanguageModel
 from unrolled.tasks.card import model_card
 from unrolled.tasks.corpus import VOCABULARY, Corpus, encode, line_end, prepare
 from unrolled.training.distributed import Workers
+from unrolled.training.live import Outcome
 from unrolled.training.run_directory import RunDirectory
-from unrolled.training.trainer import Outcome, Trainer
+from unrolled.training.trainer import Trainer
 
 TASK = "language-modelling"
 VALIDATION_TRACKS = 16

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from unrolled.training.config import TrainingConfig
     from unrolled.training.distributed import Workers
+    from unrolled.training.live import Outcome
     from unrolled.training.methods import METHODS
     from unrolled.training.optimisers import OPTIMISERS
     from unrolled.training.run_directory import RunDirectory
     from unrolled.training.schedules import SCHEDULES
-    from unrolled.training.trainer import Outcome, Trainer
+    from unrolled.training.trainer import Trainer
 
 _PLACES = {
     "METHODS": "methods",
     "OPTIMISERS": "optimisers",
-    "Outcome": "trainer",
+    "Outcome": "live",
     "RunDirectory": "run_directory",
     "SCHEDULES": "schedules",
     "Trainer": "trainer",

@@ -13,6 +13,9 @@ from unrolled.training.distributed import Workers
 from unrolled.training.methods import Method
 from unrolled.training.schedules import Schedule
 
+STOPPED = ("SIGINT", "SIGTERM")
+"""The reasons that leave a training to be gone on with."""
+
 
 class Source(Protocol):
     """Training data: one epoch of batches per iteration, going on from its place.
@@ -86,3 +89,26 @@ class Live:
     plan: dict[str, str]
     carried: Any = None
     position: Position = field(default_factory=Position)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        steps: Updates done.
+        epochs: Whole epochs done.
+        reason: ``max-epochs``, ``max-steps``, ``max-minutes``, ``patience``; or ``SIGINT``,
+            ``SIGTERM``: then the training is saved, not finished.
+        best: Best value of the monitored metric, or None without a validation.
+    """
+
+    steps: int
+    epochs: int
+    reason: str
+    best: float | None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended it, so that the same call goes on with it."""
+        return self.reason in STOPPED

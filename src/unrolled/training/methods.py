@@ -1,6 +1,6 @@
 r"""Methods: what one update does. A method owns the gradient, its clipping and the optimiser's step.
 
-Truncated back-propagation through time (Williams and Peng 1990; review section 2.5.2) carries the
+Truncated back-propagation through time (Williams and Peng 1990; review, section 3.2) carries the
 state of one window into the next, but no gradient: with window k of W steps,
 
 .. math:: s_{k} = f(x_k, s_{k-1}), \quad

@@ -14,12 +14,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from unrolled.errors import RunError
 from unrolled.training.atomic import clear, explained, recover, write_file
 from unrolled.training.checkpoint import FORMAT_VERSION, Checkpoints, check_version
 from unrolled.training.lock import Lock
+from unrolled.training.metrics_file import MetricsFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,7 @@ class RunDirectory:
         self.writer = int(os.environ.get("RANK", "0")) == 0
         self.checkpoints = Checkpoints(self.path / "checkpoints")
         self._lock: Lock | None = None
-        self._metrics: BinaryIO | None = None
+        self._metrics = MetricsFile(self.path / "metrics.jsonl")
 
     @property
     def status(self) -> Literal["new", "resumable", "finished"]:
@@ -104,9 +105,7 @@ class RunDirectory:
 
     def close(self) -> None:
         """Gives the directory back; done by leaving the ``with`` block, too."""
-        if self._metrics is not None:
-            self._metrics.close()
-            self._metrics = None
+        self._metrics.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -205,22 +204,12 @@ class RunDirectory:
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Adds one line to ``metrics.jsonl``."""
-        if not self.writer:
-            return
-        place = self.path / "metrics.jsonl"
-        with explained(place):
-            if self._metrics is None:
-                self._metrics = open(place, "ab")  # noqa: SIM115 (closed by close)
-            self._metrics.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-            self._metrics.flush()
+        if self.writer:
+            self._metrics.append(record)
 
     def metrics_size(self) -> int:
         """Bytes of ``metrics.jsonl``, after forcing them to disk."""
-        if self._metrics is not None:
-            with explained(self.path / "metrics.jsonl"):
-                os.fsync(self._metrics.fileno())
-        place = self.path / "metrics.jsonl"
-        return place.stat().st_size if place.exists() else 0
+        return self._metrics.size()
 
     def cut_metrics(self, size: int) -> None:
         """Cuts ``metrics.jsonl`` back to its first ``size`` bytes: where a checkpoint was.
@@ -228,17 +217,8 @@ class RunDirectory:
         Raises:
             RunError: the file is shorter than that.
         """
-        place = self.path / "metrics.jsonl"
-        if not self.writer or (size == 0 and not place.exists()):
-            return
-        present = place.stat().st_size if place.exists() else 0
-        if present < size:
-            raise RunError(
-                f"{place}: has {present} bytes, the checkpoint knows of {size}: truncated; "
-                "start again with --overwrite"
-            )
-        with explained(place):
-            os.truncate(place, size)
+        if self.writer:
+            self._metrics.cut(size)
 
     # ---------------------------------------------------------------------------- inside
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -26,6 +27,9 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._since = 0.0
+        # torchrun passes on the Ctrl-C that the terminal has already sent to every process.
+        self._echo = 1.0 if int(os.environ.get("WORLD_SIZE", "1")) > 1 else 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -44,10 +48,13 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
+            if time.monotonic() - self._since < self._echo:
+                return
             self._restore()
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
+        self._since = time.monotonic()
         self.received = signal.Signals(number).name
         _LOG.warning("%s: finishing this step and saving; once more stops at once", self.received)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -20,42 +17,19 @@ from unrolled.training.average import Average
 from unrolled.training.config import TrainingConfig
 from unrolled.training.distributed import Workers
 from unrolled.training.journal import Journal
-from unrolled.training.live import Live, Source
+from unrolled.training.live import STOPPED, Live, Outcome, Source
 from unrolled.training.methods import METHODS
 from unrolled.training.progress import Progress, clock
 from unrolled.training.resume import keep_best, resume, save
 from unrolled.training.run_directory import RunDirectory
 from unrolled.training.schedules import SCHEDULES
 from unrolled.training.signals import Signals
+from unrolled.training.validation import measure
 
 _LOG = logging.getLogger("unrolled.training")
 
 RECORD_EVERY = 100  # steps between the training lines of metrics.jsonl
-_STOPPED = ("SIGINT", "SIGTERM")
-_REASONS = ("", "max-minutes", *_STOPPED)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a training ended.
-
-    Attributes:
-        steps: Updates done.
-        epochs: Whole epochs done.
-        reason: ``max-epochs``, ``max-steps``, ``max-minutes``, ``patience``; or ``SIGINT``,
-            ``SIGTERM``: then the training is saved, not finished.
-        best: Best value of the monitored metric, or None without a validation.
-    """
-
-    steps: int
-    epochs: int
-    reason: str
-    best: float | None
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal ended it, so that the same call goes on with it."""
-        return self.reason in _STOPPED
+_REASONS = ("", "max-minutes", *STOPPED)
 
 
 class Trainer:
@@ -210,18 +184,9 @@ class Trainer:
         assert self.validate is not None
         live, position = self.live, self.live.position
         self._record_updates()
-        data = None
-        if self.run.writer:
-            devices = [live.workers.device] if live.workers.device.type == "cuda" else []
-            live.model.eval()
-            with (
-                torch.no_grad(),
-                torch.random.fork_rng(devices=devices),
-                nullcontext() if live.average is None else live.average.swapped(),
-            ):
-                data = json.dumps(dict(self.validate(live.model))).encode()
-            live.model.train()
-        metrics = json.loads(live.workers.broadcast(data))
+        metrics = measure(live, self.validate)
+        if self.monitor not in metrics:
+            raise ValueError(f"validate gave {', '.join(metrics)}; expected also {self.monitor}")
         value = metrics[self.monitor]
         position.validated, position.seconds = position.step, time.monotonic() - self._clock
         seconds = round(position.seconds, 3)
@@ -251,7 +216,7 @@ class Trainer:
     def _conclude(self, reason: str, signals: Signals) -> Outcome:
         """Saves, and after a whole training puts the weights to keep into the model."""
         live, position = self.live, self.live.position
-        stopped = reason in _STOPPED
+        stopped = reason in STOPPED
         if not stopped:
             self._record_updates()
             if self.validate is not None and position.validated != position.step:
