@@ -87,6 +87,17 @@ def test_lstm_peepholes_see_the_cell_before_and_the_output_gate_after() -> None:
     assert h.item() == pytest.approx(sigmoid(0.8 + 0.7 * c) * math.tanh(c), abs=1e-12)
 
 
+def test_closed_gates_trap_the_state() -> None:
+    """Review, section 3.3.1: with both gates closed the state neither grows nor shrinks nor shows."""
+    cell = one_unit(cell_named("lstm-1997")(1, 1), bias_ih=[-50.0, 3.0, -50.0])
+    start = LSTMState(h=torch.zeros(1, 1).double(), c=torch.full((1, 1), 0.75, dtype=torch.float64))
+    state = start
+    for _ in range(1000):
+        h, state = cell(X, state)
+        assert abs(h.item()) < 1e-20
+    assert state.c.item() == pytest.approx(0.75, abs=1e-15)
+
+
 def test_lstm_coupled_forgets_what_it_does_not_write() -> None:
     cell = one_unit(LSTM(1, 1, coupled=True), weight_ih=[0.1, 0.3, 0.4])
     start = LSTMState(h=torch.zeros(1, 1).double(), c=torch.full((1, 1), 0.8, dtype=torch.float64))

@@ -118,7 +118,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeTask]:
     module.FakeTask = FakeTask  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "fake_task", module)
     models = {"recurrent": Recurrent, "mixture": Mixture}
-    schema = tasks.TaskOptions(data=Data, models=models, training=Training)
+    schema = tasks.TaskOptions("A task of the tests.", data=Data, models=models, training=Training)
     monkeypatch.setattr(tasks, "OPTIONS", {"language-modelling": schema})
     monkeypatch.setattr(tasks, "TASKS", {"language-modelling": "fake_task:FakeTask"})
     monkeypatch.setattr(tasks, "load", _load)

@@ -194,7 +194,7 @@ def test_a_model_file_of_other_sizes_is_refused(runs, tmp_path) -> None:  # type
     description = json.loads((target / "model.json").read_text())
     description["sizes"]["num_layers"] = 3
     (target / "model.json").write_text(json.dumps(description))
-    with pytest.raises(RunError, match="weights do not fit"):
+    with pytest.raises(RunError, match="holds another model"):
         unrolled.load(target)
 
 

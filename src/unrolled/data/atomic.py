@@ -1,8 +1,10 @@
-"""Files that appear whole or not at all: written under a temporary name beside their place, flushed
-to the disk, then renamed over it, which POSIX and Windows do in one indivisible step."""
+"""Files that are either the old ones or the new ones, whatever happens in between: written under a
+temporary name beside their place, forced to disk (fsync) and renamed over it. An error of the file
+system becomes one line that says what to do."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +13,26 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unrolled.errors import RunError
+
+TEMPORARY = ".writing-"
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def explained(path: str | PathLike[str]) -> Iterator[None]:
+    """Turns an OSError in the block into a RunError about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        mend = "choose another --output"
+        if error.errno in _FULL:
+            mend = "free some space and run the same command again"
+        elif error.errno in _CLOSED:
+            mend = "make it writable or choose another --output"
+        raise RunError(f"{path}: cannot be written ({reason}); {mend}") from None
 
 
 @contextmanager
@@ -30,16 +52,24 @@ def replacing(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     b'whole'
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.with_name(TEMPORARY + target.name)
+    with explained(target):
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+        force(target.parent)
+
+
+def force(path: Path) -> None:
+    """Forces a file's content or a directory's entries to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RunError(f"{path}: cannot be written ({reason}); free or choose a place") from error
+        os.fsync(descriptor)
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        os.close(descriptor)

@@ -19,6 +19,11 @@ EXECUTORS = {"fused": fused.run, "loop": loop.run}
 _forced = "auto"
 
 
+def forced() -> str:
+    """What :func:`use` last asked for, ``"auto"`` if nothing."""
+    return _forced
+
+
 class _Use:
     """Undoes :func:`use` at the end of a ``with`` block."""
 
@@ -146,4 +151,4 @@ def call_obstacle(
     return None
 
 
-__all__ = ["EXECUTORS", "call_obstacle", "choose", "explain", "run", "use"]
+__all__ = ["EXECUTORS", "call_obstacle", "choose", "explain", "forced", "run", "use"]

@@ -24,8 +24,9 @@ TASKS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """The dataclasses of a task's sections; the first model is the default."""
+    """What a task is and the dataclasses of its sections; the first model is the default."""
 
+    summary: str
     data: type[Any]
     models: dict[str, type[Any]]
     training: type[Any] = TrainingConfig
@@ -33,6 +34,7 @@ class TaskOptions:
 
 OPTIONS: dict[str, TaskOptions] = {
     "language-modelling": TaskOptions(
+        summary="Predict the next character or word of a text.",
         data=language_modelling_options.LanguageData,
         models={
             "recurrent": language_modelling_options.RecurrentModel,

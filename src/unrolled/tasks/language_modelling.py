@@ -35,6 +35,7 @@ from unrolled.tasks.corpus import VOCABULARY, Corpus, encode, line_end, prepare
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Outcome
 from unrolled.training.run_directory import RunDirectory
+from unrolled.training.snapshot import load_tensors
 from unrolled.training.trainer import Trainer
 
 TASK = "language-modelling"
@@ -113,7 +114,8 @@ class TrainedLanguageModel:
     def _build(self, tensors: dict[str, Tensor]) -> Scorer:
         if self.name == "recurrent":
             model = LanguageModel(**self.description["sizes"])
-            load_tied(model, tensors)
+            with torch.no_grad():
+                load_tensors(model, tensors, self.path / "model.safetensors")
             return model.eval()
         if self.name == "mixture":
             members = [
@@ -220,16 +222,6 @@ def score(name: str, model: Scorer, part: TokenStream, split: str) -> Evaluation
     nats = -model.log_probabilities(part)
     metrics = LanguageScore.of(nats).metrics() | {"unknown": part.unknown / len(part)}
     return Evaluation(name, split, len(part), metrics, intervals(nats))
-
-
-def load_tied(model: torch.nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Loads weights in which a tied tensor stands once."""
-    missing, unexpected = model.load_state_dict(tensors, strict=False)
-    known = {id(tensor): name for name, tensor in model.named_parameters()}
-    state = dict(model.named_parameters(remove_duplicate=False))
-    lost = [name for name in missing if known.get(id(state.get(name))) not in tensors]
-    if lost or unexpected:
-        raise RunError(f"the weights do not fit the model: {', '.join([*lost, *unexpected])}")
 
 
 def _train_recurrent(

@@ -1,40 +1,15 @@
-"""Files that are either the old ones or the new ones, whatever happens in between.
-
-Everything is written under a temporary name, forced to disk (fsync) and renamed; the directory's
-entry is forced to disk as well. An error of the file system becomes one line that says what to do.
-"""
+"""Directories that are either the old ones or the new ones, as :mod:`unrolled.data.atomic` does files."""
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
-from unrolled.errors import RunError
+from unrolled.data.atomic import TEMPORARY, explained, force, replacing
 
-TEMPORARY = ".writing-"
 REPLACED = ".replaced-"
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turns an OSError in the block into a RunError about ``path``."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        mend = "choose another --output"
-        if error.errno in _FULL:
-            mend = "free some space and run the same command again"
-        elif error.errno in _CLOSED:
-            mend = "make it writable or choose another --output"
-        raise RunError(f"{path}: cannot be written ({reason}); {mend}") from None
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -43,16 +18,8 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         RunError: the disk is full, read-only or otherwise refuses.
     """
-    temporary = path.with_name(TEMPORARY + path.name)
-    with explained(path):
-        try:
-            temporary.write_bytes(data)
-            _sync(temporary)
-            os.replace(temporary, path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
@@ -73,8 +40,8 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
             for name in files:  # all at once is several times quicker than one after the other
-                _sync(temporary / name)
-            _sync(temporary)
+                force(temporary / name)
+            force(temporary)
             if path.exists():
                 os.rename(path, replaced)
             os.rename(temporary, path)
@@ -82,7 +49,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
             recover(path.parent)
             raise
-        _sync(path.parent)
+        force(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -109,12 +76,3 @@ def clear(directory: Path, *, keep: str) -> None:
             if entry.name != keep:
                 is_folder = entry.is_dir() and not entry.is_symlink()
                 shutil.rmtree(entry) if is_folder else entry.unlink()
-
-
-def _sync(path: Path) -> None:
-    """Forces a file's content or a directory's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unrolled.data.atomic import explained
 from unrolled.errors import RunError
-from unrolled.training.atomic import explained, recover, write_directory, write_file
+from unrolled.training.atomic import recover, write_directory, write_file
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from unrolled.data.atomic import explained
 from unrolled.errors import ConfigError
-from unrolled.training.atomic import explained
 from unrolled.training.live import Position
 from unrolled.training.progress import Progress
 from unrolled.training.run_directory import RunDirectory

@@ -6,8 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from unrolled.data.atomic import explained
 from unrolled.errors import RunError
-from unrolled.training.atomic import explained
 
 
 class Lock:

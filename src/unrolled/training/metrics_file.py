@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from unrolled.data.atomic import explained
 from unrolled.errors import RunError
-from unrolled.training.atomic import explained
 
 
 class MetricsFile:

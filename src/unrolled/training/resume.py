@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unrolled import kernels
 from unrolled.errors import RunError, TrainingError
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Live, Position
@@ -93,6 +94,7 @@ def environment(workers: Workers) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(workers.device) if cuda else "cpu",
         "processes": workers.size,
+        "executor": kernels.forced(),
     }
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from unrolled.data.atomic import explained
 from unrolled.errors import RunError
-from unrolled.training.atomic import clear, explained, recover, write_file
+from unrolled.training.atomic import clear, recover, write_file
 from unrolled.training.checkpoint import FORMAT_VERSION, Checkpoints, check_version
 from unrolled.training.lock import Lock
 from unrolled.training.metrics_file import MetricsFile
@@ -229,6 +230,15 @@ class RunDirectory:
     def _read(self, name: str) -> bytes:
         try:
             return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            if self.path.is_dir() and self.status == "resumable":
+                raise RunError(
+                    f"{self.path}: this run is not finished; continue it with the command that "
+                    f"began it (`unrolled train … --output {self.path}`)"
+                ) from None
+            raise RunError(
+                f"{self.path / name}: no such file; expected the directory of a trained run"
+            ) from None
         except OSError as error:
             raise RunError(
                 f"{self.path / name}: cannot be read ({error.strerror}); expected the directory of "
