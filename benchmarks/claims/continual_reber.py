@@ -44,7 +44,7 @@ class TruncatedLSTM(LSTM):
         return super().recurrent_input(prev).detach()
 
 
-# name: (cell, with forget gate, learning rate, the best of RATES)
+# name: (cell, with forget gate, learning rate: no other of RATES is better beyond noise)
 MODELS: dict[str, tuple[type[LSTM], bool, float]] = {
     "forget gate": (TruncatedLSTM, True, 5e-2),
     "LSTM 1997": (TruncatedLSTM, False, 1e-1),
@@ -65,8 +65,7 @@ def train(name: str, seed: int, rate: float, updates: int) -> tuple[nn.Module, n
     size = len(REBER_SYMBOLS)
     layer = unrolled.Recurrent(cell, size, UNITS, forget_gate=forget_gate, **SQUASHING)
     head = nn.Linear(UNITS, size)
-    parameters = [*layer.parameters(), *head.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=rate)
+    optimiser = torch.optim.Adam(parameters := [*layer.parameters(), *head.parameters()], lr=rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
     rng = np.random.default_rng([seed, 0])
     drawn = [continual_reber(updates * WINDOW + 1, rng).symbols for _ in range(BATCH)]
@@ -121,8 +120,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="all learning rates, seeds from 1000")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    began = time.perf_counter()
-    results: dict[str, dict[str, list[float]]] = {}
+    began, results = time.perf_counter(), {}
     seeds = range(1000 * options.tune, 1000 * options.tune + options.seeds)
     runs = [(m, r) for m in options.models for r in (RATES if options.tune else MODELS[m][2:])]
     for name, rate in runs:

@@ -28,7 +28,7 @@ def run(unrolled: Any, tmp_path: Path) -> Any:
 
 
 def test_help_lists_tasks_then_options_by_group(unrolled: Any) -> None:
-    assert "language-modelling  Language modelling: predict the next" in unrolled("train").out
+    assert "language-modelling  A task of the tests." in unrolled("train").out
     text = unrolled(*TRAIN, "--help").out
     titles = ["─ Run ─", "─ Data ─", "─ Model: recurrent ─", "─ Training ─"]
     places = [text.index(title) for title in titles]
