@@ -17,7 +17,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 ARGS ?=
-CLAIMS ?= $(shell sed -n 's|.*`python benchmarks/claims/\([a-z_0-9]*\)\.py.*|\1|p' docs/results.md)
+CLAIMS ?= $(shell sed -n 's|.*`python benchmarks/claims/\([a-z_0-9]*\)\.py.*|\1|p' docs/results.md | awk '!seen[$$0]++')
 
 BIN := .venv/bin
 # Pins every package; otherwise pip takes the newest torch.

@@ -20,7 +20,7 @@ RECURRENT = {
     "training.window": "35",
     "training.learning-rate": "0.002",
     "training.warmup-steps": "100",
-    "training.max-epochs": "9",
+    "training.max-epochs": "5",
     "training.average": "0.998",
     "training.checkpoint-every": "500",
 }

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from unrolled.cli import main as unrolled
-from unrolled.training.run_directory import RunDirectory
+from unrolled.tasks import load
 
 
 def arguments(description: str | None) -> argparse.Namespace:
@@ -23,7 +23,8 @@ def data_folder() -> Path:
     """The folder of data sets named by UNROLLED_DATA; exit with a word where there is none."""
     named = os.environ.get("UNROLLED_DATA")
     if not named or not Path(named).is_dir():
-        sys.exit("UNROLLED_DATA must name the folder with the data sets")
+        print("skipped: UNROLLED_DATA names no folder of data sets", file=sys.stderr)
+        sys.exit(0)
     return Path(named)
 
 
@@ -37,7 +38,7 @@ def train(output: Path, model: str, options: Mapping[str, str | list[str]]) -> P
             for one in value if isinstance(value, list) else [value]:
                 command += [f"--{name}", one]
     print("unrolled " + " ".join(command), file=sys.stderr)
-    if RunDirectory(output).status != "finished" and (code := unrolled(command)):
+    if code := unrolled(command):
         sys.exit(code)
     return output
 
@@ -46,7 +47,7 @@ def report(claim: str, runs: Mapping[str, Path], metric: str) -> None:
     """Prints the metric of every run on the test part, with its interval and minutes of training."""
     found: dict[str, object] = {"claim": claim, "metric": metric}
     for name, run in runs.items():
-        evaluation = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+        evaluation = json.loads(load(run).evaluate(split="test").to_json())
         low, high = evaluation["intervals"][metric]
         found[name] = {
             metric: round(evaluation["metrics"][metric], 4),

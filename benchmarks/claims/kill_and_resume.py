@@ -96,7 +96,7 @@ def main() -> None:
                 {"claim": "kill and resume", "kills": met, "bit_equal": same, **fingerprint(broken)}
             )
         )
-        sys.exit(not same)
+        sys.exit(not (same and met == options.kills))
 
 
 if __name__ == "__main__":

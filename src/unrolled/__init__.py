@@ -30,15 +30,8 @@ _HOMES = {
     "load": "unrolled.tasks",
 }
 _ROOMS = (
-    "baselines",
-    "cells",
-    "data",
-    "decoding",
-    "kernels",
-    "layers",
-    "metrics",
-    "models",
-    "state",
+    *("baselines", "cells", "config", "data", "decoding", "errors", "kernels", "layers"),
+    *("metrics", "models", "state", "tasks", "training"),
 )
 
 

@@ -69,13 +69,20 @@ def test_zoneout_keeps_units_and_takes_its_expectation_in_evaluation() -> None:
 def test_feedback_is_teacher_forcing() -> None:
     layer = Recurrent("jordan", 2, 8, output_size=3, batch_first=True)
     x, targets = torch.randn(2, 5, 2), torch.randn(2, 5, 3)
-    forced, _ = layer(x, feedback=targets)
+    before = torch.cat([torch.zeros(2, 1, 3), targets[:, :-1]], 1)  # what step t is fed
+    forced, (final,) = layer(x, feedback=before, lengths=torch.tensor([5, 3]))
     cell = layer.cells()[0]
     state = cell.initial_state(2)
     for t in range(5):
-        y, state = cell(x[:, t], state)
-        torch.testing.assert_close(forced[:, t], y)
-        state = state._replace(y=targets[:, t])
+        y, state = cell(x[:, t], state._replace(y=before[:, t]))
+        torch.testing.assert_close(forced[0, t], y[0])
+    torch.testing.assert_close(final.y[1], forced[1, 2])  # padding is not fed
+    head, state = layer(x[:, :2], feedback=before[:, :2])
+    tail, _ = layer(x[:, 2:], state, feedback=before[:, 2:])
+    whole, _ = layer(x, feedback=before)
+    torch.testing.assert_close(torch.cat([head, tail], 1), whole)
+    with pytest.raises(ValueError, match="one layer"):
+        Recurrent("jordan", 2, 3, num_layers=2)(x.transpose(0, 1), feedback=targets)
     with pytest.raises(ValueError, match="leave out feedback"):
         Recurrent("lstm", 2, 3, batch_first=True)(x, feedback=targets)
 
@@ -142,6 +149,29 @@ def test_torch_func_sees_ordinary_parameters() -> None:
         for parameter in twin.parameters():
             parameter.mul_(2)
     assert torch.equal(replaced, twin(x)[0])
+
+
+def test_modules_inside_a_cell_follow_the_layer() -> None:
+    class Noisy(unrolled.GatedCell):
+        gates = ("n",)
+        recurrent_gates = ()
+
+        def __init__(self, *sizes, **options) -> None:  # type: ignore[no-untyped-def]
+            super().__init__(*sizes, **options)
+            self.noise = nn.Dropout(0.5)
+            self.register_buffer("scale", torch.full((1,), 2.0))
+
+        def step(self, gate, prev):  # type: ignore[no-untyped-def]
+            assert torch.equal(gate.n, gate.n.input)
+            return self.State(h=self.scale * self.noise(torch.tanh(gate.n.input)) + 0 * prev.h)
+
+    layer = Recurrent(Noisy, 3, 50)
+    x = torch.randn(2, 1, 3)
+    assert not torch.equal(layer(x)[0], layer(x)[0])
+    layer.eval()
+    assert torch.equal(layer(x)[0], layer(x)[0])
+    assert layer.double()(x.double())[0].dtype == torch.float64
+    assert any(name.endswith("scale") for name in layer.state_dict())
 
 
 def test_names_and_layout_are_torchs() -> None:

@@ -16,7 +16,7 @@ from unrolled.config import RunConfig
 from unrolled.errors import ConfigError, DataError, RunError
 from unrolled.tasks import OPTIONS, TASKS
 from unrolled.tasks import language_modelling_options as lm
-from unrolled.tasks.corpus import prepare
+from unrolled.tasks.corpus import prepare, prepared
 from unrolled.tasks.language_modelling import LanguageModelling
 from unrolled.training.config import TrainingConfig
 from unrolled.training.run_directory import RunDirectory
@@ -71,11 +71,11 @@ def test_a_run_holds_everything_its_use_needs(name: str, runs, tmp_path) -> None
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(path.read_bytes())
     trained = unrolled.load(moved)
-    evaluation = trained.evaluate()
+    evaluation = trained.evaluate(split="valid")
     stored = json.loads((moved / "evaluation.json").read_text())
     assert stored == json.loads(evaluation.to_json())
     assert evaluation.model == name
-    assert evaluation.examples == len(TEXT) - int(len(TEXT) * 0.8)
+    assert trained.evaluate().examples == len(TEXT) - int(len(TEXT) * 0.8)
     assert evaluation.metrics["perplexity"] == pytest.approx(math.exp(evaluation.metrics["nats"]))
     assert evaluation.metrics["bits"] == pytest.approx(evaluation.metrics["nats"] / math.log(2))
     low, high = evaluation.intervals["nats"]
@@ -124,7 +124,8 @@ def test_the_vocabulary_is_fitted_on_the_training_part_alone(tmp_path) -> None: 
     path = tmp_path / "t.txt"
     path.write_text("a" * 80 + "b" * 9 + "z" * 10)  # the file's end is one line end more
     data = lm.LanguageData(train=path, valid_share=0.1, test_share=0.11)
-    found = prepare(data, tmp_path)
+    prepare(data, tmp_path)
+    found = prepared(data, tmp_path)
     assert "a" in found.vocabulary
     assert "z" not in found.vocabulary
     assert found.test is not None
@@ -167,8 +168,10 @@ def test_odd_texts_train(text: str, tmp_path) -> None:  # type: ignore[no-untype
 def test_bad_texts_are_refused(content: bytes, message: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = tmp_path / "t.txt"
     path.write_bytes(content)
+    data = lm.LanguageData(train=path, valid_share=0.5)
     with pytest.raises(DataError, match=message):
-        prepare(lm.LanguageData(train=path, valid_share=0.5), tmp_path)
+        train(tmp_path / "run", "markov", lm.MarkovModel(), data)
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_models_are_refused(corpus: Path, tmp_path, runs) -> None:  # type: ignore[no-untyped-def]
@@ -177,7 +180,7 @@ def test_bad_models_are_refused(corpus: Path, tmp_path, runs) -> None:  # type: 
         train(tmp_path / "a", "recurrent", lm.RecurrentModel(cell="lsmt"), data)
     words = lm.LanguageData(train=corpus, level="words")
     members = lm.MixtureModel((runs["markov"], runs["kneser-ney"]))
-    with pytest.raises(ConfigError, match="its vocabulary differs"):
+    with pytest.raises(ConfigError, match="trained with other data"):
         train(tmp_path / "b", "mixture", members, words)
     with pytest.raises(RunError, match="expected the directory of a trained run"):
         unrolled.load(tmp_path / "absent")
@@ -187,15 +190,27 @@ def test_bad_models_are_refused(corpus: Path, tmp_path, runs) -> None:  # type: 
 
 
 def test_a_model_file_of_other_sizes_is_refused(runs, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    target = tmp_path / "run"
-    target.mkdir()
-    for name in ("model.json", "model.safetensors", "vocabulary.json"):
-        (target / name).write_bytes((runs["recurrent"] / name).read_bytes())
-    description = json.loads((target / "model.json").read_text())
+    description, tensors = RunDirectory(runs["recurrent"]).read_model()
     description["sizes"]["num_layers"] = 3
-    (target / "model.json").write_text(json.dumps(description))
+    with RunDirectory(tmp_path / "run").open() as run:
+        run.write_model(tensors, description)
+        vocabulary = (runs["recurrent"] / "vocabulary.json").read_text()
+        run.write_text("vocabulary.json", vocabulary)
     with pytest.raises(RunError, match="holds another model"):
-        unrolled.load(target)
+        unrolled.load(run.path)
+    altered = (run.path / "model.json").read_text().replace("characters", "words")
+    (run.path / "model.json").write_text(altered)
+    with pytest.raises(RunError, match="altered"):
+        unrolled.load(run.path)
+
+
+def test_generating_checks_at_the_call_and_leaves_autograd_alone(runs) -> None:  # type: ignore[no-untyped-def]
+    trained = unrolled.load(runs["recurrent"])
+    with pytest.raises(ConfigError, match="temperature"):
+        trained.generate(temperature=-1.0)
+    pieces = trained.generate(length=5, seed=0)
+    next(pieces)
+    assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize(

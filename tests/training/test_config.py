@@ -19,7 +19,7 @@ from unrolled.training.schedules import SCHEDULES
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("learning_rate", 0.0),
+        ("learning_rate", -0.1),
         ("learning_rate", float("nan")),
         ("learning_rate", float("inf")),
         ("momentum", 1.0),

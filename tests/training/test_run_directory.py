@@ -25,6 +25,8 @@ def test_status_over_a_life(tmp_path: Path) -> None:
     with run.open():
         assert run.status == "new"
         run.write_text("config.toml", "")
+        assert run.status == "new"  # nothing yet that would be lost
+        run.write_model({}, {"kind": "toy"})
         assert run.status == "resumable"
     with RunDirectory(run.path).open() as again:
         again.finish()
@@ -33,7 +35,63 @@ def test_status_over_a_life(tmp_path: Path) -> None:
         RunDirectory(run.path).open()
     with RunDirectory(run.path).open(overwrite=True) as fresh:
         assert fresh.status == "new"
-        assert [entry.name for entry in run.path.iterdir()] == [".lock"]
+    assert {entry.name for entry in run.path.iterdir()} == {".unrolled"}
+
+
+def finished(path: Path) -> RunDirectory:
+    with RunDirectory(path).open() as run:
+        run.write_text("config.toml", "old")
+        run.write_model({}, {"kind": "old"})
+        run.finish()
+    return run
+
+
+def test_a_new_run_that_fails_gives_the_old_one_back(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    before = sorted(entry.name for entry in run.path.iterdir())
+    new = RunDirectory(run.path).open(overwrite=True)
+    new.write_text("config.toml", "new")
+    new.__exit__(ZeroDivisionError, None, None)
+    assert run.status == "finished"
+    assert sorted(entry.name for entry in run.path.iterdir()) == before
+    assert (run.path / "config.toml").read_text() == "old"
+    with RunDirectory(run.path).open(overwrite=True) as new:
+        new.write_model({}, {"kind": "new"})
+    assert run.read_description()["kind"] == "new"
+    assert run.status == "resumable"
+
+
+def test_a_new_run_that_is_killed_gives_the_old_one_back(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    killed = RunDirectory(run.path).open(overwrite=True)
+    killed.write_text("config.toml", "new")
+    killed.close()  # as the end of its process would, without leaving the block
+    assert run.status == "finished"
+    RunDirectory(run.path).recover()
+    assert (run.path / "config.toml").read_text() == "old"
+    assert not (run.path / ".aside").exists()
+
+
+def test_a_first_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run").open()
+    run.write_text("config.toml", "")
+    run.__exit__(ZeroDivisionError, None, None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_but_a_run_is_ever_removed(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    (run.path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match=r"holds thesis\.tex, which no run wrote"):
+        RunDirectory(run.path).open(overwrite=True)
+    assert run.status == "finished"
+    assert (run.path / "thesis.tex").exists()
+    folder = tmp_path / "project"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.toml").write_text("theirs")
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="no run of unrolled"):
+            RunDirectory(folder).open(overwrite=overwrite)
 
 
 def test_what_is_no_run_is_refused_even_with_overwrite(tmp_path: Path) -> None:
@@ -153,7 +211,7 @@ def test_model_round_trip_and_damage(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"model\.json"):
             run.read_model()
     place.unlink()
-    with pytest.raises(RunError, match="cannot be read"):
+    with pytest.raises(RunError, match="not finished|no such file"):
         run.read_tensors("model.safetensors")
 
 

@@ -245,19 +245,19 @@ class GatedCell(Cell):
     def _gates(self, projected: Tensor, prev: Any) -> Gates:
         recurrent_gates = cast(tuple[str, ...], self.recurrent_gates)
         inputs = dict(zip(self.gates, projected.chunk(len(self.gates), -1), strict=True))
-        if not recurrent_gates:
-            return Gates(cast(dict[str, Activation], inputs))
-        bias = self.bias_hh if self.bias else None
-        recurrent = F.linear(self.recurrent_input(prev), self.weight_hh, bias)
-        blocks = recurrent.chunk(len(recurrent_gates), -1)
+        blocks: dict[str, Tensor] = {}
+        if recurrent_gates:
+            bias = self.bias_hh if self.bias else None
+            recurrent = F.linear(self.recurrent_input(prev), self.weight_hh, bias)
+            chunks = recurrent.chunk(len(recurrent_gates), -1)
+            blocks = dict(zip(recurrent_gates, chunks, strict=True))
         if recurrent_gates == self.gates:  # one addition for all gates
-            sums = dict(
-                zip(self.gates, (projected + recurrent).chunk(len(self.gates), -1), strict=True)
-            )
+            whole = (projected + recurrent).chunk(len(self.gates), -1)
+            sums = dict(zip(self.gates, whole, strict=True))
         else:
-            sums = dict(inputs)
-            for name, block in zip(recurrent_gates, blocks, strict=True):
-                sums[name] = inputs[name] + block
-        for name, block in zip(recurrent_gates, blocks, strict=True):
-            sums[name].input, sums[name].recurrent = inputs[name], block  # type: ignore[attr-defined]
+            sums = {n: x + blocks[n] if n in blocks else x.view_as(x) for n, x in inputs.items()}
+        for name, total in sums.items():
+            total.input = inputs[name]  # type: ignore[attr-defined]
+            if name in blocks:
+                total.recurrent = blocks[name]  # type: ignore[attr-defined]
         return Gates(cast(dict[str, Activation], sums))

@@ -131,6 +131,7 @@ def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
     from unrolled.training.run_directory import RunDirectory
 
     directory = RunDirectory(config.output)
+    directory.recover()
     if not overwrite and directory.status != "new":
         refuse_other(config)
         if directory.status == "finished":

@@ -52,7 +52,17 @@ class TokenStream:
             raise ValueError(f"a stream is [N] integers, not {ids.shape} of {ids.dtype}")
         self._ids = ids
         self.vocabulary_size = vocabulary_size
-        self.unknown = int(np.count_nonzero(ids == 0)) if unknown is None else unknown
+        self._unknown = unknown
+
+    @property
+    def unknown(self) -> int:
+        """How many of the tokens are ``<unk>``."""
+        if self._unknown is None:
+            starts = range(0, len(self._ids), _CHUNK)
+            self._unknown = sum(
+                int(np.count_nonzero(self._ids[start : start + _CHUNK] == 0)) for start in starts
+            )
+        return self._unknown
 
     @classmethod
     def write(

@@ -6,6 +6,7 @@ an executor, :func:`explain` says which one a cell gets and why.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from unrolled.cells import Cell, cell_named
 from unrolled.kernels import fused, loop
 
-EXECUTORS = {"fused": fused.run, "loop": loop.run}
+EXECUTORS: dict[str, Callable[..., tuple[Tensor, Any]]] = {"fused": fused.run, "loop": loop.run}
 
 _forced = "auto"
 
@@ -75,27 +76,18 @@ def run(
         lengths: the true length of each sequence [B], each in 0..T; None if all are T.
         reverse: run from each sequence's own end to its beginning.
         zoneout: a state of [T, B, n] tensors: the share of the previous value that each unit keeps.
-        feedback: targets [T, B, O] that replace the fed-back outputs (Jordan's teacher forcing).
+        feedback: what is fed back into each step instead of the last output (Jordan's teacher forcing:
+            the target of the step before), [T, B, O].
         context: passed to every step.
 
     Returns:
         The outputs [T, B, O], zero past each length, and the state after each sequence's last step.
     """
-    obstacle = call_obstacle(
-        x, lengths=lengths, zoneout=zoneout, feedback=feedback, context=context
-    )
-    if choose(cell, obstacle) == "loop":
-        return loop.run(
-            cell,
-            x,
-            state,
-            lengths=lengths,
-            reverse=reverse,
-            zoneout=zoneout,
-            feedback=feedback,
-            context=context,
-        )
-    return fused.run(cell, x, state, lengths=lengths, reverse=reverse)
+    options = {"zoneout": zoneout, "feedback": feedback, "context": context}
+    obstacle = call_obstacle(x, lengths=lengths, **options)
+    executor = EXECUTORS[choose(cell, obstacle)]
+    asked = {name: value for name, value in options.items() if value is not None}
+    return executor(cell, x, state, lengths=lengths, reverse=reverse, **asked)
 
 
 def choose(cell: Cell, obstacle: str | None = None) -> str:
@@ -121,6 +113,8 @@ def explain(cell: Cell | str) -> str:
     if _forced == "loop":
         return f'{name}: the loop (kernels.use("loop") is in force)'
     obstacle = _obstacle(instance)
+    if obstacle and _forced == "fused":
+        return f'{name}: refused ({obstacle}; kernels.use("fused") is in force)'
     if obstacle:
         return f"{name}: the loop ({obstacle})"
     return f"{name}: torch's fused {fused.mode(instance)}"

@@ -40,8 +40,9 @@ def run(
     inputs = cell.project_input(x).unbind(0)
     outputs: list[Tensor] = []
     for t in reversed(range(steps)) if reverse else range(steps):
-        if feedback is not None and t > 0:
-            state = cell.force(state, feedback[t - 1])
+        if feedback is not None:
+            forced = cell.force(state, feedback[t])
+            state = forced if real is None else where(real[t], forced, state)
         output, following = cell.advance(inputs[t], state, context)
         if zoneout is not None:
             following = _zone_state(zoneout, t, state, following)

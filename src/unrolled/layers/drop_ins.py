@@ -93,10 +93,20 @@ class _DropIn(nn.RNNBase):
             hx = None if hx is None else _each(hx, lambda part: part.unsqueeze(1))
         x = x.transpose(0, 1) if self.batch_first else x
         cells = self._cells()
+        if x.shape[-1] != self.input_size:
+            given = list(x.shape)
+            raise ValueError(
+                f"input of shape {given} given, its last size must be {self.input_size}"
+            )
         if hx is None:
             states = [cell.initial_state(x.shape[1]) for cell in cells]
         else:
             parts = hx if isinstance(hx, tuple) else (hx,)
+            if any(part.shape[0] != len(cells) for part in parts):
+                shapes = [list(part.shape) for part in parts]
+                raise ValueError(
+                    f"hx of shapes {shapes} given, a first size of {len(cells)} expected"
+                )
             states = [
                 cast(Any, cell).State(*(part[i] for part in parts)) for i, cell in enumerate(cells)
             ]

@@ -74,6 +74,7 @@ class IdentityHead(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Their logarithms."""
+        h = h.float() if h.dtype in (torch.float16, torch.bfloat16) else h
         return h.clamp_min(torch.finfo(h.dtype).tiny).log()
 
     def loss(self, h: Tensor, targets: Tensor) -> Loss:

@@ -11,7 +11,7 @@ Layer l of direction d runs its cell over the outputs of the layer below,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -66,13 +66,14 @@ class Recurrent(nn.Module):
         self.cell = cell if isinstance(cell, str) else getattr(cell, "__name__", repr(cell))
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.batch_first = bidirectional, batch_first
-        self._cells: list[Cell] = []
+        self._cells = nn.ModuleList()  # templates: their parameters are this layer's
         self._names: list[dict[str, str]] = []  # per cell: its parameter's name -> the layer's
         size = input_size
         for index in range(num_layers):
             for suffix in ("", "_reverse")[: 1 + bidirectional]:
-                self._adopt(factory(size, hidden_size, **cell_options), f"_l{index}{suffix}")
-            size = self._cells[-1].output_size * (1 + bidirectional)
+                made = factory(size, hidden_size, **cell_options)
+                self._adopt(made, f"_l{index}{suffix}")
+            size = made.output_size * (1 + bidirectional)
         self.output_size = size
         self.options = StackOptions(
             dropout=check_rate("dropout", dropout),
@@ -105,9 +106,10 @@ class Recurrent(nn.Module):
 
     def cells(self) -> list[Cell]:
         """The cells, bound to this layer's parameters: by layer, forward before reverse."""
+        templates = cast(list[Cell], self._cells)
         return [
             cell.bind({own: getattr(self, name) for own, name in names.items()})
-            for cell, names in zip(self._cells, self._names, strict=True)
+            for cell, names in zip(templates, self._names, strict=True)
         ]
 
     def reset_parameters(self) -> None:
@@ -118,11 +120,7 @@ class Recurrent(nn.Module):
 
     def initial_state(self, batch_size: int) -> tuple[Any, ...]:
         """The state before the first step: a tuple of cell states, by layer and direction."""
-        reference = next(self.parameters())
-        device, dtype = reference.device, reference.dtype
-        return tuple(
-            cell.initial_state(batch_size, device=device, dtype=dtype) for cell in self._cells
-        )
+        return tuple(cell.initial_state(batch_size) for cell in self.cells())
 
     def forward(
         self,
@@ -138,7 +136,8 @@ class Recurrent(nn.Module):
             x: the inputs, [T, B, I] ([B, T, I] if ``batch_first``).
             state: what an earlier call returned; None for the initial state.
             lengths: the true length of each sequence, [B] integers in 0..T; None if all are T.
-            feedback: targets [T, B, O] for cells that feed their output back (teacher forcing).
+            feedback: what a Jordan cell feeds back into each step instead of its last output: in teacher
+                forcing the target of the step before, [T, B, O] like the output.
 
         Returns:
             The outputs [T, B, O] ([B, T, O]), zero past each length, and the final state.
@@ -146,17 +145,22 @@ class Recurrent(nn.Module):
         Raises:
             ValueError: if a shape does not fit; the message has both.
         """
-        return self._run(x, state, lengths, feedback, training=self.training)
+        return self.run(x, state, lengths, feedback=feedback, training=self.training)
 
-    def _run(
+    def run(
         self,
         x: Tensor,
-        state: Any,
-        lengths: Any,
-        feedback: Tensor | None,
+        state: Any = None,
+        lengths: Tensor | None = None,
         *,
+        feedback: Tensor | None = None,
         training: bool,
     ) -> tuple[Tensor, Any]:
+        """:meth:`forward` with dropout and zoneout in training (True) or at their expectation (False)."""
+        if feedback is not None and self.num_layers > 1:
+            raise ValueError(
+                "feedback= works on one layer: what would be fed back into the others?"
+            )
         if x.dim() != 3 or x.shape[-1] != self.input_size:
             layout = "[B, T, I]" if self.batch_first else "[T, B, I]"
             raise ValueError(
@@ -195,11 +199,10 @@ class Recurrent(nn.Module):
 
         return Session(step, self.initial_state, batch_size)
 
-    def extra_repr(self) -> str:
-        """For ``print(model)``."""
+    def __repr__(self) -> str:
         parts = [repr(self.cell), str(self.input_size), str(self.hidden_size)]
         parts += [f"num_layers={self.num_layers}"] if self.num_layers > 1 else []
         parts += [
             f"{name}=True" for name in ("bidirectional", "batch_first") if getattr(self, name)
         ]
-        return ", ".join(parts)
+        return f"Recurrent({', '.join(parts)})"

@@ -5,16 +5,16 @@ A session never trains: it runs without autograd and with dropout and zoneout at
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
+from unrolled.data.atomic import replacing
 from unrolled.errors import RunError
 from unrolled.state import check_like, leaves, rebuild, where
 
@@ -70,12 +70,9 @@ class Session:
 
     def save(self, path: str | Path) -> None:
         """Writes the state to a safetensors file."""
-        tensors = {str(i): leaf.contiguous() for i, leaf in enumerate(leaves(self.state))}
-        metadata = {"format": FORMAT, "batch_size": json.dumps(self.batch_size)}
-        try:
-            save_file({k: v.clone() for k, v in tensors.items()}, path, metadata)
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"{path}: cannot be written ({error})") from error
+        tensors = {str(i): leaf.cpu().clone() for i, leaf in enumerate(leaves(self.state))}
+        with replacing(path) as file:
+            file.write(save(tensors, {"format": FORMAT}))
 
     def load(self, path: str | Path) -> None:
         """Goes on from a state that :meth:`save` wrote, of this model and batch size.
@@ -84,15 +81,22 @@ class Session:
             RunError: if the file is missing, damaged, or of another model or batch size.
         """
         try:
-            tensors = load_file(path)
+            with safe_open(path, "pt") as file:
+                known = (file.metadata() or {}).get("format") == FORMAT
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except FileNotFoundError:
             raise RunError(f"{path}: no such session file") from None
         except (OSError, SafetensorError) as error:
             raise RunError(f"{path}: not a whole session file ({error})") from error
+        if not known:
+            raise RunError(f"{path}: no session file of this program; save one with session.save")
         template = self._initial(self.batch_size)
         try:
             state = rebuild(template, [tensors[str(i)] for i in range(len(tensors))])
             check_like(state, template)
+            dtypes = {str(leaf.dtype) for leaf in leaves(state)}
+            if dtypes != (own := {str(leaf.dtype) for leaf in leaves(template)}):
+                raise ValueError(f"of {dtypes} where {own} is expected")
         except (KeyError, ValueError) as error:
             raise RunError(
                 f"{path}: not a session of this model and batch size {self.batch_size} ({error})"

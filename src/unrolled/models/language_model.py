@@ -6,7 +6,7 @@ r"""A recurrent language model: the next symbol's probabilities from all symbols
 
 (Elman 1990; Mikolov et al. 2010; review, sections 3 and 4.1.) Dropout masks are drawn once per window
 (Gal & Ghahramani 2016) and input and output embeddings may be tied (Inan et al. 2017; Press & Wolf 2017).
-Recurrent weights start orthogonal, one block per gate, and forget gates open (bias 1).
+``weight_hh`` starts orthogonal, one block per gate, and forget gates open (bias 1).
 """
 
 from __future__ import annotations
@@ -111,32 +111,37 @@ class LanguageModel(nn.Module):
 
     def forward(self, batch: LanguageBatch, state: Any = None) -> tuple[Tensor, Any]:
         """The hidden states [B, T, H] before the head, and the state to carry to the next window."""
-        return self._hidden(batch.tokens, None if batch.fresh else state)
+        state = None if batch.fresh else state
+        return self._hidden(batch.tokens, state, training=self.training)
 
     def loss(self, outputs: Tensor, batch: LanguageBatch) -> Loss:
         """Summed nats of the targets, from :meth:`forward`'s outputs."""
         return self.head.loss(outputs, batch.targets)
 
-    def _hidden(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        x = embed(tokens, self.embedding, rate=self.embedding_dropout, training=self.training)
-        h, state = self.recurrent(self.input_dropout(x), state)
-        return self.projection(self.output_dropout(h)), state
+    def _hidden(self, tokens: Tensor, state: Any, *, training: bool) -> tuple[Tensor, Any]:
+        x = embed(tokens, self.embedding, rate=self.embedding_dropout, training=training)
+        x = self.input_dropout(x) if training else x
+        h, state = self.recurrent.run(x, state, training=training)
+        return self.projection(self.output_dropout(h) if training else h), state
 
     def start(self, batch_size: int) -> Any:
         """The state before any symbol."""
         return self.recurrent.initial_state(batch_size)
 
     def step(self, tokens: Tensor | None, state: Any) -> tuple[Tensor, Any]:
-        """Reads tokens [B] (None: the start symbol); log-probabilities [B, V] and the new state."""
+        """Reads tokens [B] (None: the start symbol); log-probabilities [B, V] and the new state.
+
+        Never with dropout, whatever mode the model is in.
+        """
         if tokens is None:
             rows = state[0][0].shape[0]
             tokens = torch.full((rows,), self.start_token, device=self.embedding.device)
-        h, state = self._hidden(tokens.to(self.embedding.device)[:, None], state)
+        column = tokens.to(self.embedding.device)[:, None]
+        h, state = self._hidden(column, state, training=False)
         return self.head(h[:, 0]), state
 
     def session(self, batch_size: int = 1) -> Session:
         """A session: ``step(tokens [B]) -> log-probabilities [B, V]``, without dropout."""
-        self.eval()
         return Session(self.step, self.start, batch_size)
 
     def log_probabilities(
@@ -152,16 +157,13 @@ class LanguageModel(nn.Module):
         """
         length = -(-len(ids) // tracks)
         found = np.empty((tracks, length))
-        was_training = self.training
-        self.eval()
         with torch.no_grad():
             state = None
             for start, tokens, targets in self._windows(ids, tracks, length, window):
-                h, state = self._hidden(tokens, state)
+                h, state = self._hidden(tokens, state, training=False)
                 nats = -self.head(h).gather(-1, targets[:, :, None])[:, :, 0]
                 found[:, start : start + window] = -nats.double().cpu().numpy()
                 state = detach(state)
-        self.train(was_training)
         return found.reshape(-1)[: len(ids)]
 
     def _windows(

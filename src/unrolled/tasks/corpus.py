@@ -33,18 +33,27 @@ def line_end(level: str) -> str:
     return "\n" if level == "characters" else EOS
 
 
-def prepare(data: LanguageData, folder: Path) -> Corpus:
+def prepare(data: LanguageData, folder: Path) -> None:
     """Reads the text, once for each thing to know, and writes vocabulary and streams to ``folder``.
 
-    A folder that an interrupted run prepared is used as it is.
+    A folder that an interrupted run prepared is left as it is.
 
     Raises:
-        DataError: a file is missing, empty or no UTF-8, or the text is too short.
+        DataError: a file is missing, empty or no UTF-8.
+    """
+    if not (folder / "cache" / "train.tokens").exists():
+        _write(data, folder, folder / "cache")
+
+
+def prepared(data: LanguageData, folder: Path) -> Corpus:
+    """What :func:`prepare` wrote; reads nothing but that.
+
+    Raises:
+        DataError: the training part is too short.
+        RunError: there is nothing prepared, or it is damaged.
     """
     cache = folder / "cache"
     train_cache = cache / "train.tokens"
-    if not train_cache.exists():
-        _write(data, folder, cache)
     vocabulary = Vocabulary.load(folder / VOCABULARY)
     whole = TokenStream.open(train_cache)
     train, valid, test = _cut(whole, data)

@@ -1,7 +1,7 @@
 """Language modelling: the next character or word, by a recurrent network, a chain, n-grams, or a mixture.
 
-Every model of this task scores the same symbols: each of a text given all before it, the first given
-the symbol that ends a line.
+Every model of this task scores the same symbols: each of a text given all before it. The recurrent model
+reads the symbol that ends a line before the first; models that count know nothing before it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from unrolled.baselines import KneserNey, Markov
+from unrolled.baselines import BASELINES
 from unrolled.baselines.mixture import Mixture, fit_weights, mix
-from unrolled.config import RunConfig
+from unrolled.config import RunConfig, read_toml, to_mapping
 from unrolled.data.stream import StreamLoader, TokenStream
 from unrolled.data.text import text_of, tokens
 from unrolled.data.vocabulary import Vocabulary
@@ -31,7 +31,7 @@ from unrolled.metrics.evaluation import Evaluation
 from unrolled.metrics.language import LanguageScore, intervals
 from unrolled.models import LanguageModel
 from unrolled.tasks.card import model_card
-from unrolled.tasks.corpus import VOCABULARY, Corpus, encode, line_end, prepare
+from unrolled.tasks.corpus import VOCABULARY, Corpus, encode, line_end, prepare, prepared
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Outcome
 from unrolled.training.run_directory import RunDirectory
@@ -65,7 +65,7 @@ class LanguageModelling:
         if workers.rank == 0:
             prepare(config.data, run.path)
         workers.agree(0)  # the others wait here for the streams
-        corpus = prepare(config.data, run.path)
+        corpus = prepared(config.data, run.path)
         if config.model_name == "recurrent":
             outcome = _train_recurrent(config, run, corpus, workers)
         else:
@@ -122,10 +122,10 @@ class TrainedLanguageModel:
                 TrainedLanguageModel(self.path / member) for member in self.description["members"]
             ]
             return _MixtureScorer([m.model for m in members], self.description["weights"])
+        if self.name not in BASELINES:
+            raise RunError(f"{self.path}: holds a model of the unknown kind {self.name!r}")
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        if self.name == "markov":
-            return Markov.from_arrays(arrays)
-        return KneserNey.from_arrays(arrays)
+        return BASELINES[self.name].from_arrays(arrays)
 
     def log_probabilities(self, text: Iterable[str]) -> NDArray[np.float64]:
         """ln p of every symbol of a text given as lines (line ends are symbols, too)."""
@@ -171,11 +171,10 @@ class TrainedLanguageModel:
         """
         generator = Generator()
         generator.seed() if seed is None else generator.manual_seed(seed)
-        symbols = [line_end(self.level), *tokens([prompt], self.level)][:-1]  # type: ignore[arg-type]
-        ids = torch.from_numpy(self.vocabulary.encode(symbols))[None]
+        symbols = [line_end(self.level), *tokens(prompt.split("\n"), self.level)][:-1]  # type: ignore[arg-type]
         drawn = stream(
             _Known(self.model),
-            prompt=ids,
+            prompt=torch.from_numpy(self.vocabulary.encode(symbols))[None],
             length=length,
             temperature=temperature,
             top_k=top_k,
@@ -183,8 +182,7 @@ class TrainedLanguageModel:
             generator=generator,
         )
         names = (self.vocabulary.symbols[int(token[0])] for token in drawn)
-        with torch.no_grad():
-            yield from text_of(names, self.level)  # type: ignore[arg-type]
+        return text_of(names, self.level)  # type: ignore[arg-type]
 
     def session(self, batch_size: int = 1) -> Session:
         """A session: ``step(ids [B], or None at the start) -> log-probabilities [B, V]``."""
@@ -271,39 +269,42 @@ def _train_recurrent(
 
 
 def _count(config: RunConfig, run: RunDirectory, corpus: Corpus) -> None:
-    options = config.model
     if config.model_name == "mixture":
         _mix(config, run, corpus)
         return
-    if config.model_name == "markov":
-        model: Markov | KneserNey = Markov(options.order, smoothing=options.smoothing)
-    else:
-        model = KneserNey(options.order)
+    model = BASELINES[config.model_name](**asdict(config.model))
     model.fit(corpus.train, len(corpus.vocabulary))
     facts = {"table_entries": model.table_entries}
     run.write_model(model.arrays(), _description(config) | facts)
 
 
 def _mix(config: RunConfig, run: RunDirectory, corpus: Corpus) -> None:
-    members = []
-    for i, source in enumerate(config.model.runs):
-        trained = TrainedLanguageModel(source)
-        if trained.vocabulary != corpus.vocabulary or trained.level != config.data.level:
-            raise ConfigError(
-                f"--model.runs {source}: its vocabulary differs from that of --data.train; train "
-                "all members and the mixture with the same --data options"
-            )
-        members.append(f"members/{i}")
-        target = run.path / members[-1]
-        shutil.rmtree(target, ignore_errors=True)
-        left = shutil.ignore_patterns("cache", "checkpoints", "*.tokens", "tensorboard", ".lock")
-        shutil.copytree(source, target, ignore=left)
     if corpus.valid is None:
         raise ConfigError("a mixture fits its weights on a validation part; give --data.valid")
-    models = [TrainedLanguageModel(source).model for source in config.model.runs]
-    weights = fit_weights([model.log_probabilities(corpus.valid) for model in models])
-    facts = {"members": members, "weights": [float(w) for w in weights]}
+    members = [TrainedLanguageModel(source) for source in config.model.runs]
+    for member in members:
+        _refuse_other_data(member, config, corpus)
+    weights = fit_weights([m.model.log_probabilities(corpus.valid) for m in members])
+    names = [f"members/{i}" for i in range(len(members))]
+    left = shutil.ignore_patterns("cache", "checkpoints", "*.tokens", "tensorboard", ".unrolled")
+    for name, member in zip(names, members, strict=True):
+        shutil.rmtree(run.path / name, ignore_errors=True)
+        shutil.copytree(member.path, run.path / name, ignore=left)
+    facts = {"members": names, "weights": [float(w) for w in weights]}
     run.write_model({"weights": np.asarray(weights)}, _description(config) | facts)
+
+
+def _refuse_other_data(member: TrainedLanguageModel, config: RunConfig, corpus: Corpus) -> None:
+    """A member that learnt from another part of the text might have seen what the mixture is tested on."""
+    own = to_mapping(config.data)
+    theirs = read_toml(member.path / "config.toml").get("data", {})
+    differing = sorted(key for key in own.keys() | theirs.keys() if own.get(key) != theirs.get(key))
+    if differing or member.vocabulary != corpus.vocabulary:
+        names = ", ".join(f"data.{key}" for key in differing) or "the vocabulary"
+        raise ConfigError(
+            f"--model.runs {member.path}: trained with other data ({names}); train all members and "
+            "the mixture with the same --data options"
+        )
 
 
 def _description(config: RunConfig) -> dict[str, Any]:
@@ -311,16 +312,18 @@ def _description(config: RunConfig) -> dict[str, Any]:
 
 
 def _finish(config: RunConfig, run: RunDirectory, corpus: Corpus) -> None:
-    """Keeps the held-out parts, measures on the test part (or the validation part), writes the card."""
+    """Keeps the held-out parts, measures on the validation part, writes the card.
+
+    The test part is left to ``unrolled evaluate``: it is looked at when all choices are made.
+    """
     for name, part in (("valid", corpus.valid), ("test", corpus.test)):
         if part is not None:
             symbols = (corpus.vocabulary.symbols[i] for i in np.asarray(part))
             TokenStream.write(symbols, corpus.vocabulary, run.path / f"{name}.tokens")
     trained = TrainedLanguageModel(run.path)
-    split = "test" if corpus.test is not None else "valid"
     evaluation = None
-    if corpus.test is not None or corpus.valid is not None:
-        evaluation = trained.evaluate(split=split)
+    if corpus.valid is not None:
+        evaluation = trained.evaluate(split="valid")
         run.write_text("evaluation.json", evaluation.to_json() + "\n")
     run.write_text("README.md", model_card(config, trained.description, evaluation))
     run.finish()

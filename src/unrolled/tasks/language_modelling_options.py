@@ -99,6 +99,12 @@ class MarkovModel:
     order: int = 1
     smoothing: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.order < 0:
+            raise ConfigError(f"--model.order {self.order}: expected 0 or more")
+        if not self.smoothing >= 0:
+            raise ConfigError(f"--model.smoothing {self.smoothing}: expected 0 or more")
+
 
 @dataclass(frozen=True)
 class KneserNeyModel:
@@ -109,6 +115,10 @@ class KneserNeyModel:
     """
 
     order: int = 5
+
+    def __post_init__(self) -> None:
+        if self.order < 1:
+            raise ConfigError(f"--model.order {self.order}: expected 1 or more")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from unrolled.data.atomic import TEMPORARY, explained, force, replacing
@@ -69,10 +69,10 @@ def recover(directory: Path) -> None:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def clear(directory: Path, *, keep: str) -> None:
-    """Removes everything in a directory but the entry ``keep``."""
-    with explained(directory):
-        for entry in list(directory.iterdir()):
-            if entry.name != keep:
-                is_folder = entry.is_dir() and not entry.is_symlink()
-                shutil.rmtree(entry) if is_folder else entry.unlink()
+def clear(directory: Path, names: Iterable[str]) -> None:
+    """Removes these entries of a directory."""
+    for name in names:
+        entry = directory / name
+        with explained(entry):
+            is_folder = entry.is_dir() and not entry.is_symlink()
+            shutil.rmtree(entry) if is_folder else entry.unlink()

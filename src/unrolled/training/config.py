@@ -11,6 +11,15 @@ from unrolled.errors import ConfigError
 OptimiserName = Literal["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw"]
 ScheduleName = Literal["constant", "plateau", "zaremba", "sutskever", "cosine"]
 
+USUAL_RATE: dict[str, float] = {
+    "sgd": 0.1,
+    "adagrad": 1e-2,
+    "adadelta": 1.0,
+    "rmsprop": 1e-3,
+    "adam": 2e-3,
+    "adamw": 2e-3,
+}
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -18,7 +27,8 @@ class TrainingConfig:
 
     Attributes:
         optimiser: The rule that turns gradients into steps, torch.optim's.
-        learning_rate: The learning rate before the schedule's factor.
+        learning_rate: The learning rate before the schedule's factor. 0 takes the optimiser's usual:
+            2e-3 for adam and adamw, 1e-3 rmsprop, 1e-2 adagrad, 1 adadelta, 0.1 sgd.
         momentum: Momentum of sgd and rmsprop, at least 0 and below 1.
         nesterov: Whether the momentum of sgd is Nesterov's.
         weight_decay: Weight decay in torch's meaning: decoupled in adamw, an L2 penalty elsewhere.
@@ -50,8 +60,8 @@ class TrainingConfig:
     """
 
     optimiser: OptimiserName = "adam"
-    learning_rate: float = 2e-3
-    momentum: float = 0.9
+    learning_rate: float = 0.0
+    momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
     gradient_clip: float = 1.0
@@ -73,6 +83,8 @@ class TrainingConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        if self.learning_rate == 0 and self.optimiser in USUAL_RATE:
+            object.__setattr__(self, "learning_rate", USUAL_RATE[self.optimiser])
         for name in ("learning_rate", "decay"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
         for name in ("accumulate", "batch_size", "window", "checkpoint_every", "keep"):

@@ -66,6 +66,7 @@ def save(live: Live, run: RunDirectory, *, keep: int) -> None:
     if run.writer:
         best = live.position.best_step
         run.checkpoints.save(live.position.step, files, keep=keep, best=best)
+        run.settle()
 
 
 def keep_best(live: Live, run: RunDirectory) -> None:

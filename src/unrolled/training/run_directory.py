@@ -2,8 +2,11 @@
 
 ``config.toml``, ``model.safetensors``, ``model.json``, ``vocabulary.json`` and its like,
 ``metrics.jsonl``, ``evaluation.json``, ``README.md``, ``train.log`` and ``checkpoints/``; hidden
-beside them ``.lock`` (held by the one process that writes) and ``.finished``. No pickles. This file
-imports torch only when tensors are read or written.
+beside them ``.unrolled`` (the mark of a run, locked by the one process that writes) and ``.finished``.
+No pickles. This file imports torch only when tensors are read or written.
+
+A run that is begun anew is first moved aside, and comes back if the new one fails, or its process dies,
+before it has a checkpoint or a model. Nothing that is not a run's is ever removed.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from unrolled.data.atomic import explained
+from unrolled.data.atomic import TEMPORARY, explained
 from unrolled.errors import RunError
 from unrolled.training.atomic import clear, recover, write_file
 from unrolled.training.checkpoint import FORMAT_VERSION, Checkpoints, check_version
@@ -27,8 +30,15 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-_LOCK, _FINISHED = ".lock", ".finished"
-_SIGNS = (_LOCK, _FINISHED, "config.toml", "model.json", "checkpoints")
+_LOCK, _FINISHED, _ASIDE = ".unrolled", ".finished", ".aside"
+_OWN = frozenset(
+    (
+        *("config.toml", "model.safetensors", "model.json", "evaluation.json", "README.md"),
+        *("vocabulary.json", "scaler.json", "labels.json", "valid.tokens", "test.tokens"),
+        *("metrics.jsonl", "train.log", "tensorboard", "checkpoints", "cache", "members"),
+        _FINISHED,
+    )
+)
 
 
 class RunDirectory:
@@ -43,8 +53,9 @@ class RunDirectory:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, RunDirectory(folder + "/run").open() as run:
     ...     run.write_text("config.toml", "seed = 0")
+    ...     run.finish()
     ...     print(run.status)
-    resumable
+    finished
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -52,11 +63,12 @@ class RunDirectory:
         self.writer = int(os.environ.get("RANK", "0")) == 0
         self.checkpoints = Checkpoints(self.path / "checkpoints")
         self._lock: Lock | None = None
+        self._settled = True
         self._metrics = MetricsFile(self.path / "metrics.jsonl")
 
     @property
     def status(self) -> Literal["new", "resumable", "finished"]:
-        """Whether there is no run yet, one to go on with, or a finished one.
+        """Whether there is no run yet, one to go on with (it has a checkpoint or a model), or a finished one.
 
         Raises:
             RunError: the path is a file, or a directory of other things.
@@ -69,19 +81,20 @@ class RunDirectory:
             names = {entry.name for entry in self.path.iterdir()}
         if _FINISHED in names:
             return "finished"
-        if not names - {_LOCK}:
-            return "new"
-        if not names & set(_SIGNS):
+        if names and _LOCK not in names:
             raise RunError(
                 f"{self.path}: not empty and no run of unrolled; choose another --output"
             )
-        return "resumable"
+        if _ASIDE in names and self._lock is None:
+            return "finished" if (self.path / _ASIDE / _FINISHED).exists() else "resumable"
+        return "resumable" if "model.json" in names or self.checkpoints.steps() else "new"
 
     def open(self, *, overwrite: bool = False) -> RunDirectory:
         """Creates the directory where needed and takes it for writing until :meth:`close`.
 
         Args:
-            overwrite: Remove an earlier run, finished or not, first.
+            overwrite: Put an earlier run, finished or not, aside; it is removed as soon as this one has
+                a checkpoint or a model.
 
         Raises:
             RunError: another process writes it, it holds a finished run and ``overwrite`` is False,
@@ -95,10 +108,12 @@ class RunDirectory:
         self._lock = Lock(self.path / _LOCK)
         try:
             self._refuse(overwrite)  # again: another process may have finished it meanwhile
-            if overwrite:
-                clear(self.path, keep=_LOCK)
+            self._restore()
             recover(self.path)
             self.checkpoints.recover()
+            self._refuse(overwrite)
+            if overwrite or self.status == "new":
+                self._begin()
         except BaseException:
             self.close()
             raise
@@ -111,6 +126,69 @@ class RunDirectory:
             self._lock.release()
             self._lock = None
 
+    def recover(self) -> None:
+        """Puts back the run that was put aside for one whose process died before it had anything.
+
+        Raises:
+            RunError: another process writes the run.
+        """
+        if self.writer and self._lock is None and (self.path / _ASIDE).exists():
+            self._lock = Lock(self.path / _LOCK)
+            try:
+                self._restore()
+            finally:
+                self.close()
+
+    def settle(self) -> None:
+        """This run has something to lose: what was put aside for it is removed."""
+        if self._lock is None or self._settled:
+            return
+        self._settled = True
+        aside = self.path / _ASIDE
+        if aside.exists():
+            with explained(aside):
+                aside.rename(self.path / (TEMPORARY + "aside"))
+            recover(self.path)
+
+    def _begin(self) -> None:
+        """Makes room for a new run: what a finished or interrupted one left is put aside."""
+        names = {entry.name for entry in self.path.iterdir()} - {_LOCK}
+        if strangers := names - _OWN:
+            raise RunError(
+                f"{self.path}: holds {min(strangers)}, which no run wrote; move it away or choose "
+                "another --output"
+            )
+        self._settled = False
+        worthless = not names & {"model.json", "checkpoints", _FINISHED}
+        with explained(self.path):
+            if names and worthless:
+                clear(self.path, names)
+            elif names:
+                (self.path / _ASIDE).mkdir()
+                for name in names:
+                    (self.path / name).rename(self.path / _ASIDE / name)
+
+    def _restore(self) -> None:
+        """Puts back what was put aside for a run that came to nothing."""
+        aside = self.path / _ASIDE
+        if not aside.exists():
+            return
+        with explained(self.path):
+            clear(self.path, {entry.name for entry in self.path.iterdir()} & _OWN)
+            for entry in list(aside.iterdir()):
+                entry.rename(self.path / entry.name)
+            aside.rmdir()
+
+    def _undo(self) -> None:
+        """As if this run had not been tried."""
+        with explained(self.path):
+            recover(self.path)
+            clear(self.path, {entry.name for entry in self.path.iterdir()} & _OWN)
+            self._restore()
+            if {entry.name for entry in self.path.iterdir()} == {_LOCK}:
+                (self.path / _LOCK).unlink()
+                self.path.rmdir()
+
     def __enter__(self) -> RunDirectory:
         return self
 
@@ -120,10 +198,16 @@ class RunDirectory:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None:
+            self.settle()
+        elif not self._settled and self._lock is not None:
+            self._metrics.close()
+            self._undo()
         self.close()
 
     def finish(self) -> None:
         """Marks the run as finished: it is not trained again without ``overwrite``."""
+        self.settle()
         self.write_json(_FINISHED, {"format_version": FORMAT_VERSION})
 
     # ------------------------------------------------------------------------------ files
@@ -182,8 +266,13 @@ class RunDirectory:
         tensors = model if isinstance(model, Mapping) else unique_tensors(model)
         data = pack(tensors)
         self._write("model.safetensors", data)
-        seal = {"format_version": FORMAT_VERSION, "sha256": hashlib.sha256(data).hexdigest()}
-        self.write_json("model.json", {**description, **seal})
+        sealed = {
+            **description,
+            "format_version": FORMAT_VERSION,
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        self.write_json("model.json", {**sealed, "seal": _seal(sealed)})
+        self.settle()
 
     def read_model(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """What :meth:`write_model` wrote: the description and the tensors by name.
@@ -255,6 +344,8 @@ class RunDirectory:
         if not isinstance(description, dict):
             raise RunError(f"{self.path / 'model.json'}: damaged; train the model again")
         check_version(description.get("format_version"), self.path / "model.json")
+        if description.pop("seal", None) != _seal(description):
+            raise RunError(f"{self.path / 'model.json'}: altered; train the model again")
         return description
 
     def _refuse(self, overwrite: bool) -> None:
@@ -265,3 +356,8 @@ class RunDirectory:
             )
         if not overwrite and (self.path / "model.json").exists():
             self.read_description()
+
+
+def _seal(description: Mapping[str, Any]) -> str:
+    """The sha-256 of a description, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()

@@ -74,6 +74,18 @@ class Trainer:
             raise ConfigError(f"method {method!r}: expected one of {', '.join(METHODS)}")
         if len(source) == 0:
             raise DataError("the training data gives no batch; expected at least one")
+        needs = [
+            n
+            for n, on in (
+                ("patience", config.patience),
+                ("schedule plateau", config.schedule == "plateau"),
+            )
+            if on
+        ]
+        if validate is None and needs:
+            raise ConfigError(
+                f"--training.{needs[0]} needs a validation part to look at; hold one out"
+            )
         self.config, self.run, self.validate, self.monitor = config, run, validate, monitor
         self.updates_per_epoch = -(-len(source) // config.accumulate)
         workers = Workers.join(device)
