@@ -211,7 +211,7 @@ def test_a_missing_toml_is_named(run: Any) -> None:
         (["language-modeling"], 'Did you mean "language-modelling"?'),
         (["language-modelling", "mixtrue"], 'Did you mean "mixture"?'),
         (["language-modelling", "--modl.tied"], "Did you mean --model.tied?"),
-        (["language-modelling", "--model.hidden-size", "x"], 'unable to convert "x" into int'),
+        (["language-modelling", "--model.hidden-size", "x"], '"x" is not a whole number'),
         (["language-modelling", "--data.level", "word"], 'Did you mean "words"?'),
         (["language-modelling", "--device", "tpu"], 'Choose from: "auto", "cpu", "cuda"'),
         (["language-modelling", "mixture", "--model.tied"], "Unknown option: --model.tied"),

@@ -114,7 +114,7 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     process = start(tmp_path / "killed", *options)
     out, err = process.communicate()
     assert out.strip() == "max-epochs", err
-    assert "resumed at step" in err
+    assert "continuing after step" in err
     assert_equal_runs(tmp_path / "whole", tmp_path / "killed")
 
 
@@ -134,7 +134,7 @@ def test_signal_saves_and_a_second_aborts(tmp_path: Path, number: signal.Signals
 
     process = start(run, "pause=3", "max_epochs=1000")  # sleeps within its first step
     assert process.stderr is not None
-    assert f"resumed at step {saved}" in process.stderr.readline()
+    assert f"continuing after step {saved}" in process.stderr.readline()
     time.sleep(0.5)
     process.send_signal(number)
     time.sleep(0.5)

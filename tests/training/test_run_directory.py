@@ -211,7 +211,7 @@ def test_model_round_trip_and_damage(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"model\.json"):
             run.read_model()
     place.unlink()
-    with pytest.raises(RunError, match="not finished|no such file"):
+    with pytest.raises(RunError, match=r"not finished|no such file"):
         run.read_tensors("model.safetensors")
 
 

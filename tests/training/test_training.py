@@ -229,7 +229,7 @@ def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: Any)
         progress.update(step, nats=2.0, tokens=10)
     progress.validated(4, {"nats": 1.5})
     progress.close()
-    assert "validation: nats 1.5" in progress.text(4)
+    assert "validation nats 1.5" in progress.text(4)
     assert "tokens/s" in progress.text(4)
 
 

@@ -87,7 +87,7 @@ def _train(config: RunConfig, command: str, *, overwrite: bool) -> bool:
 
     run = RunDirectory(config.output)
     if not overwrite and run.status == "resumable" and run.checkpoints.steps():
-        _say(f"Continuing from {weights(run.checkpoints)}: loaded, equal to what was saved.")
+        _say(f"Saved before: {weights(run.checkpoints)}. What is loaded must have the same hash:")
     if overwrite or run.status != "finished":
         _say(f"Ctrl-C at any time is safe; what continues from there: {command}")
     try:
@@ -107,7 +107,7 @@ def weights(checkpoints: Checkpoints) -> str:
     """
     step = checkpoints.steps()[-1]
     digest = hashlib.sha256(checkpoints.read(step)[WEIGHTS]).hexdigest()
-    return f"step {step}, weights with sha-256 {digest[:16]}…"
+    return f"step {step}, weights with sha-256 {digest[:16]}"
 
 
 def write_texts(directory: Path) -> dict[str, Path]:

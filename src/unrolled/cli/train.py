@@ -112,9 +112,9 @@ def run(config: RunConfig, *, overwrite: bool = False) -> int:
     evaluation = config.output / "evaluation.json"
     if evaluation.exists():
         print(report(json.loads(evaluation.read_text(encoding="utf-8"))))
-    print(
-        f"run: {config.output}; measure it with: unrolled evaluate {config.output}", file=sys.stderr
-    )
+    tested = (config.output / "test.tokens").exists()
+    hint = "" if tested else " --data.test FILE"
+    print(f"measure it on text held out: unrolled evaluate {config.output}{hint}", file=sys.stderr)
     return 0
 
 
@@ -135,6 +135,8 @@ def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
     if not overwrite and directory.status != "new":
         refuse_other(config)
         if directory.status == "finished":
+            if (directory.path / "model.json").exists():
+                directory.read_description()  # whole, and not of a newer format
             return False
     with directory.open(overwrite=overwrite):
         directory.write_text("config.toml", config.to_toml())
@@ -264,11 +266,20 @@ def _parameter(option: Option, group: Group) -> inspect.Parameter:
         negative=() if option.name == "overwrite" else None,
         negative_iterable=(),
         consume_multiple=get_origin(option.type) in (tuple, list),
+        converter=_whole if option.type is int else None,
     )
     key = f"{option.section}__{option.name}" if option.section else option.name
     return inspect.Parameter(
         key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, parameter]
     )
+
+
+def _whole(kind: Any, tokens: Sequence[Any]) -> int:
+    """An int that is written as one; cyclopts alone would round 1.6."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f'"{tokens[0].value}" is not a whole number') from None
 
 
 def _display(value: Any) -> str:

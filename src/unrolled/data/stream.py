@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -22,8 +23,8 @@ from unrolled.errors import ConfigError, DataError, RunError
 if TYPE_CHECKING:
     from unrolled.data.batch import LanguageBatch
 
-# name, format version, bytes per token, tokens, vocabulary size, tokens that are <unk>
-_HEADER = struct.Struct("<8sIIQQQ24x")
+# name, format version, bytes per token, tokens, vocabulary size, tokens that are <unk>, digest
+_HEADER = struct.Struct("<8sIIQQQ16s8x")
 _MAGIC = b"unrolled"
 _FORMAT = 1
 _CHUNK = 1 << 16
@@ -79,6 +80,7 @@ class TokenStream:
         """
         dtype = _dtype(len(vocabulary))
         length = unknown = 0
+        digest = blake2b(digest_size=16)
         source = iter(tokens)
         with replacing(path) as file:
             file.write(bytes(_HEADER.size))  # its place; what it says is known at the end
@@ -86,27 +88,30 @@ class TokenStream:
                 ids = vocabulary.encode(chunk)
                 length += len(ids)
                 unknown += int(np.count_nonzero(ids == 0))
-                file.write(ids.astype(dtype).tobytes())
+                stored = ids.astype(dtype).tobytes()
+                digest.update(stored)
+                file.write(stored)
             if not length:
                 raise DataError("the text has no tokens; expected at least one")
             file.seek(0)
             size = len(vocabulary)
-            file.write(_HEADER.pack(_MAGIC, _FORMAT, dtype.itemsize, length, size, unknown))
+            facts = (dtype.itemsize, length, size, unknown, digest.digest())
+            file.write(_HEADER.pack(_MAGIC, _FORMAT, *facts))
         return cls.open(path)
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> TokenStream:
-        """Map a file that :meth:`write` made. Nothing is read until it is asked for.
+        """Map a file that :meth:`write` made, after reading it through once to compare its digest.
 
         Raises:
-            RunError: the file is missing, truncated, no token stream, or of another format.
+            RunError: the file is missing, truncated, altered, no token stream, or of another format.
         """
         try:
             with open(path, "rb") as file:
                 header = file.read(_HEADER.size)
             if len(header) < _HEADER.size or not header.startswith(_MAGIC):
                 raise RunError(f"{path}: no token stream; delete the file and prepare it again")
-            _, version, itemsize, length, size, unknown = _HEADER.unpack(header)
+            _, version, itemsize, length, size, unknown, sealed = _HEADER.unpack(header)
             if version > _FORMAT:
                 raise RunError(f"{path}: format {version} is newer than {_FORMAT}; update unrolled")
             dtype = _dtype(size)
@@ -119,6 +124,11 @@ class TokenStream:
                     f"take {dtype.itemsize}; delete the file and prepare it again"
                 )
             ids = np.memmap(path, dtype=dtype, mode="r", offset=_HEADER.size, shape=(length,))
+            digest = blake2b(digest_size=16)
+            for start in range(0, length, _CHUNK):
+                digest.update(ids[start : start + _CHUNK].tobytes())
+            if digest.digest() != sealed:
+                raise RunError(f"{path}: altered; delete the file and prepare it again")
         except OSError as error:
             reason = error.strerror or str(error)
             raise RunError(f"{path}: the token stream cannot be read ({reason})") from error

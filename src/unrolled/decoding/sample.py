@@ -67,6 +67,7 @@ def filter_log_probs(
     if temperature == 0 or top_k == 1:
         best = log_probs.argmax(dim=-1, keepdim=True)
         return torch.full_like(log_probs, -math.inf).scatter(-1, best, 0.0)
+    temperature = max(temperature, torch.finfo(log_probs.dtype).tiny)
     kept = torch.log_softmax((log_probs - top) / temperature, dim=-1)
     if top_k is not None and top_k < kept.shape[-1]:
         values, places = kept.topk(top_k, dim=-1)

@@ -6,6 +6,7 @@ reads the symbol that ends a line before the first; models that count know nothi
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -74,6 +75,7 @@ class LanguageModelling:
                 _count(config, run, corpus)
         if not outcome.interrupted and run.writer:
             _finish(config, run, corpus)
+        workers.leave()  # together: torchrun ends all when one goes early
         return outcome
 
     @staticmethod
@@ -106,6 +108,10 @@ class TrainedLanguageModel:
         self.description, arrays = directory.read_model()
         if self.description.get("task") != TASK:
             raise RunError(f"{self.path}: a run of {self.description.get('task')}, not of {TASK}")
+        if self.description.get("vocabulary") != _digest(self.path / VOCABULARY):
+            raise RunError(
+                f"{self.path / VOCABULARY}: not the one that this model was trained with"
+            )
         self.vocabulary = Vocabulary.load(self.path / VOCABULARY)
         self.level: str = self.description["level"]
         self.name: str = self.description["kind"]
@@ -236,6 +242,12 @@ def _train_recurrent(
         model = LanguageModel(**sizes)
     except ValueError as error:
         raise ConfigError(f"--model: {error}") from error
+    except RuntimeError as error:
+        if "alloc" not in str(error):
+            raise
+        raise ConfigError(
+            "--model: no memory for a model of this size; choose a smaller one"
+        ) from None
     source = StreamLoader(
         corpus.train,
         batch_size=config.training.batch_size,
@@ -308,7 +320,19 @@ def _refuse_other_data(member: TrainedLanguageModel, config: RunConfig, corpus: 
 
 
 def _description(config: RunConfig) -> dict[str, Any]:
-    return {"task": TASK, "kind": config.model_name, "level": config.data.level}
+    return {
+        "task": TASK,
+        "kind": config.model_name,
+        "level": config.data.level,
+        "vocabulary": _digest(config.output / VOCABULARY),
+    }
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _finish(config: RunConfig, run: RunDirectory, corpus: Corpus) -> None:

@@ -100,8 +100,8 @@ class MarkovModel:
     smoothing: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.order < 0:
-            raise ConfigError(f"--model.order {self.order}: expected 0 or more")
+        if not 0 <= self.order <= 100:
+            raise ConfigError(f"--model.order {self.order}: expected 0 to 100")
         if not self.smoothing >= 0:
             raise ConfigError(f"--model.smoothing {self.smoothing}: expected 0 or more")
 
@@ -117,8 +117,8 @@ class KneserNeyModel:
     order: int = 5
 
     def __post_init__(self) -> None:
-        if self.order < 1:
-            raise ConfigError(f"--model.order {self.order}: expected 1 or more")
+        if not 1 <= self.order <= 100:
+            raise ConfigError(f"--model.order {self.order}: expected 1 to 100")
 
 
 @dataclass(frozen=True)

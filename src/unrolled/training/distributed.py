@@ -127,6 +127,12 @@ class Workers:
         pairs = zip(parts, lengths.tolist(), strict=True)
         return [part[:length].cpu().numpy().tobytes() for part, length in pairs]
 
+    def leave(self) -> None:
+        """Waits for the others and parts from them; the last thing a process does with them."""
+        if self.size > 1 and dist.is_initialized():
+            dist.barrier()
+            dist.destroy_process_group()
+
 
 def whole(model: nn.Module) -> nn.Module:
     """The model itself, without DistributedDataParallel around it."""

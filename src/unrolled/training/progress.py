@@ -48,10 +48,11 @@ class Progress:
         from rich.progress import Progress as Bar
 
         self._bar = Bar(
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=20),
             TextColumn("{task.description}", markup=False),
             console=Console(stderr=True),
             refresh_per_second=4,
+            transient=True,  # the log lines above it stay
         )
         self._task = self._bar.add_task("", total=self.total)
         self._bar.start()
@@ -72,9 +73,10 @@ class Progress:
 
     def validated(self, step: int, metrics: Mapping[str, float]) -> None:
         """After a validation."""
-        self.validation = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        told = [f"{name} {value:.4g}" for name, value in metrics.items()]
+        self.validation = told[0] if told else ""
         if not self.quiet:
-            _LOG.info("step %d, validation: %s", step, self.validation)
+            _LOG.info("step %d, validation: %s", step, ", ".join(told))
 
     def text(self, step: int) -> str:
         """One line of where training is."""
@@ -89,7 +91,7 @@ class Progress:
             if self.total is not None and step > old_step:
                 parts.append(f"{clock((self.total - step) * elapsed / (step - old_step))} left")
         if self.validation:
-            parts.append(f"validation: {self.validation}")
+            parts.append(f"validation {self.validation}")
         return ", ".join(parts)
 
     def handler(self, stream: TextIO) -> logging.Handler:

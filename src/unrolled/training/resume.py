@@ -7,6 +7,7 @@ and ``state.json`` (counters, place in the data, schedule, best validation, envi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict
@@ -51,7 +52,8 @@ def resume(live: Live, run: RunDirectory) -> bool:
     place = run.checkpoints.path(step)
     run.cut_metrics(restore(live, files, place))
     if run.writer:
-        _LOG.info("resumed at step %d (%s)", step, place)
+        digest = hashlib.sha256(pack(unique_tensors(live.model))).hexdigest()[:16]
+        _LOG.info("continuing after step %d: loaded weights with sha-256 %s", step, digest)
     return True
 
 
@@ -196,6 +198,9 @@ def _tell_differences(before: dict[str, Any], now: dict[str, Any]) -> None:
     ]
     if changed:
         _LOG.warning(
-            "resumed in another environment: %s; the result may differ in the last bits",
+            "resumed in another environment: %s; the result may differ in the last bits%s",
             "; ".join(changed),
+            ", and the carried state and random numbers begin anew"
+            if before.get("processes") != now["processes"]
+            else "",
         )

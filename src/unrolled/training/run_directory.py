@@ -350,12 +350,23 @@ class RunDirectory:
 
     def _refuse(self, overwrite: bool) -> None:
         if self.status == "finished" and not overwrite:
+            self._refuse_newer(_FINISHED, overwrite)
             raise RunError(
                 f"{self.path}: holds a finished run; look at it with `unrolled evaluate "
                 f"{self.path}`, or train it again with --overwrite"
             )
-        if not overwrite and (self.path / "model.json").exists():
-            self.read_description()
+        for name in ("model.json", _FINISHED):
+            if (self.path / name).exists():
+                self._refuse_newer(name, overwrite)
+
+    def _refuse_newer(self, name: str, overwrite: bool) -> None:
+        try:
+            version = self.read_json(name)["format_version"]
+        except (RunError, KeyError, TypeError):
+            if overwrite:  # damaged, and to be replaced
+                return
+            raise RunError(f"{self.path / name}: damaged; begin anew with --overwrite") from None
+        check_version(version, self.path / name)
 
 
 def _seal(description: Mapping[str, Any]) -> str:

@@ -239,7 +239,9 @@ class Trainer:
             reason, stopped = _REASONS[code], True  # it may have come during the last validation
         if not stopped:
             keep_best(live, self.run)
-        _LOG.info("%s after step %d (%s)", reason, position.step, clock(position.seconds))
+        ending = "stopped and saved" if stopped else "finished"
+        took = clock(position.seconds)
+        _LOG.info("%s: %d steps in %s (%s)", ending, position.step, took, reason)
         return Outcome(position.step, position.epoch, reason, position.best)
 
     def _with_advice(self, error: TrainingError) -> TrainingError:
