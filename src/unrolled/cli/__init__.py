@@ -131,6 +131,9 @@ def _run(arguments: list[str]) -> int:
 @contextlib.contextmanager
 def _surroundings() -> Iterator[None]:
     """UTF-8 on the standard streams and an orderly end on SIGTERM, while a command runs."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (closed by the shell: >&-)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             errors = "strict" if stream is sys.stdout else "backslashreplace"
