@@ -17,7 +17,7 @@ RECURRENT = {
     "training.window": "64",
     "training.learning-rate": "0.002",
     "training.warmup-steps": "100",
-    "training.max-epochs": "12",
+    "training.max-epochs": "14",
     "training.average": "0.998",
     "training.checkpoint-every": "1000",
 }
