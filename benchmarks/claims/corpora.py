@@ -13,8 +13,12 @@ from unrolled.cli import main as unrolled
 from unrolled.tasks import load
 
 
-def arguments(description: str | None) -> argparse.Namespace:
+def arguments(description: str | None, *, tune: bool = False) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
+    if tune:
+        parser.add_argument(
+            "--tune", action="store_true", help="the model that choices are made on"
+        )
     parser.add_argument("--output", type=Path, default=Path("runs/claims"))
     return parser.parse_args()
 
@@ -43,11 +47,11 @@ def train(output: Path, model: str, options: Mapping[str, str | list[str]]) -> P
     return output
 
 
-def report(claim: str, runs: Mapping[str, Path], metric: str) -> None:
-    """Prints the metric of every run on the test part, with its interval and minutes of training."""
+def report(claim: str, runs: Mapping[str, Path], metric: str, *, split: str = "test") -> None:
+    """Prints the metric of every run on that part, with its interval and minutes of training."""
     found: dict[str, object] = {"claim": claim, "metric": metric}
     for name, run in runs.items():
-        evaluation = json.loads(load(run).evaluate(split="test").to_json())
+        evaluation = json.loads(load(run).evaluate(split=split).to_json())
         low, high = evaluation["intervals"][metric]
         found[name] = {
             metric: round(evaluation["metrics"][metric], 4),

@@ -209,6 +209,11 @@ def test_bad_values_are_named(build, message) -> None:  # type: ignore[no-untype
         build()
 
 
+def test_a_misspelt_option_is_named() -> None:
+    with pytest.raises(TypeError, match="'bidirectonal'; the layer's are bidirectional"):
+        Recurrent("lstm", 3, 4, bidirectonal=True)
+
+
 def test_a_forced_executor_does_not_give_way_silently() -> None:
     layer = Recurrent("lstm-peephole", 3, 4)
     with kernels.use("fused"), pytest.raises(ValueError, match="torch has no such LSTM"):

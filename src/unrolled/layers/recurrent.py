@@ -11,6 +11,7 @@ Layer l of direction d runs its cell over the outputs of the layer below,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -19,6 +20,19 @@ from unrolled.cells import Cell, GatedCell, cell_named
 from unrolled.layers.dropout import check_rate
 from unrolled.layers.session import NO_SESSION, Session
 from unrolled.layers.stack import StackOptions, run_stack
+
+
+def _made(factory: Callable[..., Cell], size: int, hidden_size: int, options: Any) -> Cell:
+    try:
+        return factory(size, hidden_size, **options)
+    except TypeError as error:
+        for name in options:
+            if f"unexpected keyword argument '{name}'" in str(error):
+                known = ", ".join(list(signature(Recurrent).parameters)[4:-1])
+                raise TypeError(
+                    f"neither Recurrent nor its cell has an option {name!r}; the layer's are {known}"
+                ) from error
+        raise
 
 
 class Recurrent(nn.Module):
@@ -71,7 +85,7 @@ class Recurrent(nn.Module):
         size = input_size
         for index in range(num_layers):
             for suffix in ("", "_reverse")[: 1 + bidirectional]:
-                made = factory(size, hidden_size, **cell_options)
+                made = _made(factory, size, hidden_size, cell_options)
                 self._adopt(made, f"_l{index}{suffix}")
             size = made.output_size * (1 + bidirectional)
         self.output_size = size

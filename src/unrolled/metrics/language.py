@@ -6,7 +6,6 @@ Carlstein 1986; percentile interval after Efron & Tibshirani 1993, chapter 13)."
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,15 +124,6 @@ def intervals(
         "bits": (low / math.log(2), high / math.log(2)),
         "perplexity": (_exp(low), _exp(high)),
     }
-
-
-def total(scores: Iterable[LanguageScore]) -> LanguageScore:
-    """The score of all parts together.
-
-    >>> total([LanguageScore(1.0, 2), LanguageScore(3.0, 2)]).nats
-    1.0
-    """
-    return sum(scores, start=LanguageScore(0.0, 0))
 
 
 def _exp(nats: float) -> float:
