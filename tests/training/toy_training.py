@@ -147,3 +147,6 @@ if __name__ == "__main__":
         sys.exit(str(error))
     if os.environ.get("RANK", "0") == "0":
         print(done.reason)
+    if "RANK" in os.environ:  # as the command line ends under torchrun
+        sys.stdout.flush()
+        os._exit(0)

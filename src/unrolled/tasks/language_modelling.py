@@ -75,7 +75,6 @@ class LanguageModelling:
                 _count(config, run, corpus)
         if not outcome.interrupted and run.writer:
             _finish(config, run, corpus)
-        workers.leave()  # together: torchrun ends all when one goes early
         return outcome
 
     @staticmethod

@@ -7,7 +7,6 @@ leaves behind is scaled by ``R / sum_r n_r``: exact, however unequal the process
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -66,7 +65,6 @@ class Workers:
             torch.cuda.set_device(place)
         if not dist.is_initialized():
             dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-            atexit.register(_leave)
         return cls(rank=dist.get_rank(), size=dist.get_world_size(), device=place)
 
     @property
@@ -128,10 +126,13 @@ class Workers:
         return [part[:length].cpu().numpy().tobytes() for part, length in pairs]
 
     def leave(self) -> None:
-        """Waits for the others and parts from them; the last thing a process does with them."""
+        """Waits for the others: what comes after is each process's own.
+
+        The group is not destroyed: on a CPU torch now and then aborts while it tears one down. The
+        command line ends such processes at once instead (``unrolled.__main__``).
+        """
         if self.size > 1 and dist.is_initialized():
             dist.barrier()
-            dist.destroy_process_group()
 
 
 def whole(model: nn.Module) -> nn.Module:
@@ -146,8 +147,3 @@ def local_gradients(model: nn.Module) -> AbstractContextManager[None]:
 
 def _tensor(data: bytes) -> Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
-
-
-def _leave() -> None:
-    if dist.is_initialized():
-        dist.destroy_process_group()

@@ -110,6 +110,8 @@ class Trainer:
     def fit(self) -> Outcome:
         """Trains to the end, or to a signal; afterwards the model holds the weights to keep.
 
+        Several processes part at its end: what comes after is each one's own.
+
         Those are the weights with the best validation, averaged if ``average`` is on. After a
         signal the checkpoint is written and the model is left as it was.
 
@@ -139,7 +141,9 @@ class Trainer:
                 improved = self._validation_is_due(bool(group), epoch_ended) and self._validate()
                 if improved or (group and position.step % config.checkpoint_every == 0):
                     self._save()
-            return self._conclude(reason, signals)
+            outcome = self._conclude(reason, signals)
+        self.live.workers.leave()
+        return outcome
 
     # ------------------------------------------------------------------------ one by one
 
