@@ -1,0 +1,233 @@
+// Dense layers on the packed products: y = x W^T + b, its gradients, and the cross-entropy of such a layer over a
+// large vocabulary without ever holding [rows, V].
+#pragma once
+#include "gemm.h"
+#include "pointwise.h"
+#include "problem.h"
+
+namespace unrolled {
+namespace UNROLLED_ISA {
+
+constexpr int DENSE_ROWS = 96;    // rows of one chunk
+constexpr int DENSE_INNER = 384;  // terms of one sum: a panel of them fits the first cache
+
+INLINE long odd(long rows) { return rows | 1; }
+INLINE int panels_of(int units) { return (units + NB - 1) / NB; }
+
+// Rows [n, units] (row `stride` floats apart) into blocks.
+static void block_rows(const float* x, long stride, int n, int units, float* plane, long block) {
+  for (int r = 0; r < n; r++) {
+    const float* s = x + r * stride;
+    float* d = plane + (long)r * NB;
+    int k = units;
+    for (; k >= NB; k -= NB, s += NB, d += block) {
+      store(d, load(s));
+      store(d + W, load(s + W));
+    }
+    for (int i = 0; i < k; i++) d[i] = s[i];
+    for (int i = k; k && i < NB; i++) d[i] = 0.0f;
+  }
+}
+
+// c = (init or bias or 0) + A B for some panels, the sums cut into pieces of DENSE_INNER.
+static void multiply_long(int rows, int inner, const float* a, long a_block, const float* packed, int panel, float* c,
+                          long c_row, const float* bias, bool half) {
+  long stride = (long)inner * NB;
+  for (int k = 0; k < inner; k += DENSE_INNER) {
+    Segment segment = {a + k / NB * a_block, a_block, smaller(DENSE_INNER, inner - k)};
+    Target target = {c, k ? c : bias, k ? c_row : 0};
+    multiply(rows, 1, half ? 0 : 1, &segment, 1, 0, packed + panel * stride + (long)k * NB, stride, &target, c_row);
+  }
+}
+
+static void linear_work(void* data, const Team& team) {
+  const Dense& d = *(const Dense*)data;
+  float* space = d.space + d.space_size * (team.size > 1 ? team.id : 0);
+  int panels = panels_of(d.outer);
+  float* edge = space;                           // [DENSE_ROWS, NB]
+  float* plane = space + DENSE_ROWS * NB;
+  long block = odd(DENSE_ROWS) * NB;
+  long from = d.rows * team.id / team.size, end = d.rows * (team.id + 1) / team.size;
+  for (long r0 = from; r0 < end; r0 += DENSE_ROWS) {
+    int n = (int)smaller((long)DENSE_ROWS, end - r0);
+    block_rows(d.x + r0 * d.x_row, d.x_row, n, d.inner, plane, block);
+    for (int p = 0; p < panels; p++) {
+      int lanes = smaller(NB, d.outer - p * NB);
+      bool direct = lanes == NB;
+      float* c = direct ? d.y + r0 * d.y_row + p * NB : edge;
+      multiply_long(n, d.inner, plane, block, d.packed, p, c, direct ? d.y_row : NB,
+                    d.bias ? d.bias + p * NB : nullptr, lanes <= W);
+      if (!direct)
+        for (int r = 0; r < n; r++) memcpy(d.y + (r0 + r) * d.y_row + p * NB, edge + r * NB, sizeof(float) * lanes);
+    }
+  }
+}
+
+// dw [outer, inner] += y^T x and db += the sums of y's columns, where y [rows, outer] and x [rows, inner].
+static void linear_weight_work(void* data, const Team& team) {
+  const Dense& d = *(const Dense*)data;
+  int outs = panels_of(d.outer), ins = panels_of(d.inner);
+  long block = odd(DENSE_ROWS * 2) * NB;
+  float* yp = d.space;                     // shared: each member packs rows of its own
+  float* xp = d.space + outs * block;
+  int j0 = outs * team.id / team.size, j1 = outs * (team.id + 1) / team.size;
+  for (long r0 = 0; r0 < d.rows; r0 += DENSE_ROWS * 2) {
+    int n = (int)smaller((long)DENSE_ROWS * 2, d.rows - r0);
+    int a = n * team.id / team.size, b = n * (team.id + 1) / team.size;
+    block_rows(d.y + (r0 + a) * d.y_row, d.y_row, b - a, d.outer, yp + (long)a * NB, block);
+    block_rows(d.x + (r0 + a) * d.x_row, d.x_row, b - a, d.inner, xp + (long)a * NB, block);
+    team.sync();
+    for (int jb = j0; jb < j1; jb += 8)
+      for (int i = 0; i < ins; i++)
+        for (int j = jb; j < smaller(j1, jb + 8); j++)
+          if (d.d_weight)
+            outer_block(n, yp + j * block, xp + i * block, d.d_weight + (long)j * NB * d.inner + i * NB, d.inner,
+                        smaller(NB, d.outer - j * NB), smaller(NB, d.inner - i * NB));
+    if (d.d_bias)
+      for (int j = j0; j < j1; j++) {
+        float sum[NB] __attribute__((aligned(64))) = {0};
+        Register to = {sum, 0, 0}, of = {yp + j * block, 0, NB};
+        accumulate<false>(to, of, of, 1, n);
+        for (int k = 0; k < smaller(NB, d.outer - j * NB); k++) d.d_bias[j * NB + k] += sum[k];
+      }
+    team.sync();
+  }
+}
+
+// The sum of the lanes, or their largest.
+INLINE float lanes_sum(VR a, VR b) {
+  VR s = a + b;
+  double sum = 0;
+  for (int i = 0; i < W; i++) sum += s[i];
+  return (float)sum;
+}
+INLINE float lanes_most(VR a) {
+  float most = a[0];
+  bool nan = false;
+  for (int i = 0; i < W; i++) {
+    nan |= a[i] != a[i];
+    if (a[i] > most) most = a[i];
+  }
+  return nan ? __builtin_nanf("") : most;
+}
+
+// One chunk's cross-entropy; each member has the panels j0..j1. `shared`: [2, team, rows] numbers.
+static void cross_entropy_chunk(const Dense& d, const Team& team, long r0, int n, float* logits, float* hp, long block,
+                                float* shared) {
+  int panels = panels_of(d.outer), ins = panels_of(d.inner);
+  int j0 = panels * team.id / team.size, j1 = panels * (team.id + 1) / team.size;
+  int a = n * team.id / team.size, b = n * (team.id + 1) / team.size;
+  block_rows(d.x + (r0 + a) * d.x_row, d.x_row, b - a, d.inner, hp + (long)a * NB, block);
+  team.sync();
+  int tail = d.outer - (panels - 1) * NB;  // lanes of the last panel
+  for (int j = j0; j < j1; j++) {
+    float* c = logits + j * block;
+    multiply_long(n, d.inner, hp, block, d.packed, j, c, NB, d.bias ? d.bias + j * NB : nullptr, false);
+    if (j == panels - 1)
+      for (int r = 0; r < n; r++)
+        for (int i = tail; i < NB; i++) c[r * NB + i] = -__builtin_inff();
+  }
+  float* most = shared;
+  float* sums = shared + team.size * DENSE_ROWS;
+  for (int r = 0; r < n; r++) {
+    VR m = splat(-__builtin_inff());
+    const float* c = logits + j0 * block + (long)r * NB;
+    for (int j = j0; j < j1; j++, c += block) m = maximum(m, maximum(load(c), load(c + W)));
+    most[team.id * DENSE_ROWS + r] = lanes_most(m);
+  }
+  team.sync();
+  for (int r = 0; r < n; r++) {
+    float m = most[r];
+    for (int t = 1; t < team.size; t++) {
+      float other = most[t * DENSE_ROWS + r];
+      m = other > m || other != other ? other : m;
+    }
+    if (d.targets[r0 + r] >= 0) {  // its logit, before exponentials replace it
+      int t = (int)d.targets[r0 + r];
+      if (t / NB >= j0 && t / NB < j1) d.losses[r0 + r] = m - logits[t / NB * block + (long)r * NB + t % NB];
+    }
+    VR shift = splat(m), s0 = VR{}, s1 = VR{};
+    float* c = logits + j0 * block + (long)r * NB;
+    for (int j = j0; j < j1; j++, c += block) {
+      VR e0 = exp(load(c) - shift), e1 = exp(load(c + W) - shift);
+      store(c, e0);
+      store(c + W, e1);
+      s0 = s0 + e0;
+      s1 = s1 + e1;
+    }
+    sums[team.id * DENSE_ROWS + r] = lanes_sum(s0, s1);
+  }
+  team.sync();
+  for (int r = 0; r < n; r++) {
+    float sum = 0;
+    for (int t = 0; t < team.size; t++) sum += sums[t * DENSE_ROWS + r];
+    long target = d.targets[r0 + r];
+    if (team.id == 0) {
+      if (target >= 0) d.losses[r0 + r] += __builtin_logf(sum);
+      else d.losses[r0 + r] = 0.0f;
+    }
+    if (!d.y) continue;
+    VR scale_by = splat(target >= 0 ? 1.0f / sum : 0.0f);
+    float* c = logits + j0 * block + (long)r * NB;
+    for (int j = j0; j < j1; j++, c += block) {
+      store(c, load(c) * scale_by);
+      store(c + W, load(c + W) * scale_by);
+    }
+    if (target >= 0 && target / NB >= j0 && target / NB < j1)
+      logits[target / NB * block + (long)r * NB + target % NB] -= 1.0f;
+  }
+  team.sync();
+  if (!d.y) return;
+  for (int jb = j0; jb < j1; jb += 8)
+    for (int i = 0; i < ins; i++)
+      for (int j = jb; j < smaller(j1, jb + 8); j++)
+        outer_block(n, logits + j * block, hp + i * block, d.d_weight + (long)j * NB * d.inner + i * NB, d.inner,
+                    smaller(NB, d.outer - j * NB), smaller(NB, d.inner - i * NB));
+  if (d.d_bias)
+    for (int j = j0; j < j1; j++) {
+      float sum[NB] __attribute__((aligned(64))) = {0};
+      Register to = {sum, 0, 0}, of = {logits + j * block, 0, NB};
+      accumulate<false>(to, of, of, 1, n);
+      for (int k = 0; k < smaller(NB, d.outer - j * NB); k++) d.d_bias[j * NB + k] += sum[k];
+    }
+  float edge[DENSE_ROWS * NB] __attribute__((aligned(64)));
+  int i0 = ins * team.id / team.size, i1 = ins * (team.id + 1) / team.size;
+  for (int i = i0; i < i1; i++) {
+    int lanes = smaller(NB, d.inner - i * NB);
+    multiply_long(n, d.outer, logits, block, d.packed_back, i, edge, NB, nullptr, lanes <= W);
+    for (int r = 0; r < n; r++) memcpy(d.y + (r0 + r) * d.y_row + i * NB, edge + r * NB, sizeof(float) * lanes);
+  }
+  team.sync();
+}
+
+static void cross_entropy_work(void* data, const Team& team) {
+  const Dense& d = *(const Dense*)data;
+  long block = odd(DENSE_ROWS) * NB;
+  float* shared = d.space;
+  float* hp = shared + 2 * team.size * DENSE_ROWS;
+  float* logits = hp + panels_of(d.inner) * block;
+  for (long r0 = 0; r0 < d.rows; r0 += DENSE_ROWS)
+    cross_entropy_chunk(d, team, r0, (int)smaller((long)DENSE_ROWS, d.rows - r0), logits, hp, block, shared);
+}
+
+static void dense(Dense& d, int threads) {
+  long ins = panels_of(d.inner), outs = panels_of(d.outer);
+  threads = (int)larger(1, smaller(threads, (int)(d.rows * d.inner * d.outer / 200000)));
+  if (d.what == Dense::CROSS_ENTROPY) {
+    Floats space(2 * threads * DENSE_ROWS + (ins + outs) * odd(DENSE_ROWS) * NB);
+    d.space = space.get();
+    run_together(threads, cross_entropy_work, &d);
+  } else if (d.what == Dense::WEIGHT_GRADIENT) {
+    Floats space((ins + outs) * odd(DENSE_ROWS * 2) * NB);
+    d.space = space.get();
+    run_together(threads, linear_weight_work, &d);
+  } else {
+    d.space_size = DENSE_ROWS * NB + ins * odd(DENSE_ROWS) * NB;
+    Floats space(d.space_size * threads);
+    d.space = space.get();
+    run_together(threads, linear_work, &d);
+  }
+}
+
+}  // namespace UNROLLED_ISA
+}  // namespace unrolled
