@@ -8,7 +8,6 @@
 namespace unrolled {
 namespace UNROLLED_ISA {
 
-constexpr int DENSE_ROWS = 96;    // rows of one chunk
 constexpr int DENSE_INNER = 384;  // terms of one sum: a panel of them fits the first cache
 
 INLINE long odd(long rows) { return rows | 1; }
@@ -210,23 +209,9 @@ static void cross_entropy_work(void* data, const Team& team) {
     cross_entropy_chunk(d, team, r0, (int)smaller((long)DENSE_ROWS, d.rows - r0), logits, hp, block, shared);
 }
 
-static void dense(Dense& d, int threads) {
-  long ins = panels_of(d.inner), outs = panels_of(d.outer);
-  threads = (int)larger(1, smaller(threads, (int)(d.rows * d.inner * d.outer / 200000)));
-  if (d.what == Dense::CROSS_ENTROPY) {
-    Floats space(2 * threads * DENSE_ROWS + (ins + outs) * odd(DENSE_ROWS) * NB);
-    d.space = space.get();
-    run_together(threads, cross_entropy_work, &d);
-  } else if (d.what == Dense::WEIGHT_GRADIENT) {
-    Floats space((ins + outs) * odd(DENSE_ROWS * 2) * NB);
-    d.space = space.get();
-    run_together(threads, linear_weight_work, &d);
-  } else {
-    d.space_size = DENSE_ROWS * NB + ins * odd(DENSE_ROWS) * NB;
-    Floats space(d.space_size * threads);
-    d.space = space.get();
-    run_together(threads, linear_work, &d);
-  }
+static void dense(Dense& d) {
+  static const Work work[] = {linear_work, linear_weight_work, cross_entropy_work};
+  run_together(d.threads, work[d.what], &d);
 }
 
 }  // namespace UNROLLED_ISA

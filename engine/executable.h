@@ -62,7 +62,10 @@ class Stepper {
 
   // A layer's packs and its vectors as (address, size); they are read, not kept. States stay.
   void set_parameters(int layer, std::shared_ptr<Packs> packs, const Numbers& vectors);
-  void step(const float* x, float* y);
+  // The caller's weights: step() looks at a few values of each.
+  void watch(const Numbers& weights);
+  // False, and nothing done, if the weights are no longer what they were when watched.
+  bool step(const float* x, float* y);
   void load(const Numbers& states);   // addresses of [batch, n]: every layer's fields in order; 0: zeros
   void store(const Numbers& states);
 
@@ -78,8 +81,16 @@ class Stepper {
     std::vector<float> output;
     Call call;
   };
+  static constexpr int SAMPLES = 8;
+  struct Watched {
+    const float* p;
+    long size;
+    uint32_t seen[SAMPLES];
+    bool look(bool again);
+  };
   const Isa& isa_;
   Sequences sequences_;
+  std::vector<Watched> watched_;
   std::vector<std::unique_ptr<Layer>> layers_;
   long now_;
 };

@@ -40,9 +40,96 @@ std::shared_ptr<Sequences> pieces(std::vector<int> batch, std::vector<int> start
   return made;
 }
 
+// A matrix [outer, inner] packed for products with it (by rows), or with its transpose (by columns).
+struct Matrix {
+  const Isa* isa;
+  bool transposed;
+  int outer, inner;
+  Floats memory;
+  Matrix(uintptr_t weight, int outer_, int inner_, bool transposed_)
+      : isa(&unrolled::isa()), transposed(transposed_), outer(outer_), inner(inner_) {
+    int zero = 0;
+    Pack p{};
+    p.transposed = transposed;
+    p.block_units = outer;
+    p.blocks.items = &zero;
+    p.blocks.count = 1;
+    p.inner = transposed ? outer : inner;
+    p.outer = transposed ? inner : outer;
+    memory = Floats(pack_size(p, isa->lanes));
+    isa->pack(p, (const float*)weight, memory.get());
+  }
+  Matrix(const Matrix&) = delete;
+};
+
+// A bias padded with zeros to whole panels.
+std::vector<float> padded(uintptr_t bias, int count) {
+  std::vector<float> made;
+  if (bias) {
+    made.assign((const float*)bias, (const float*)bias + count);
+    made.resize((count + 31) / 32 * 32, 0.0f);
+  }
+  return made;
+}
+
+void linear(const Matrix& matrix, uintptr_t x, long x_row, long rows, uintptr_t bias, uintptr_t y, long y_row, int threads) {
+  Dense d;
+  d.x = (const float*)x;
+  d.x_row = x_row;
+  d.rows = rows;
+  d.inner = matrix.transposed ? matrix.outer : matrix.inner;
+  d.outer = matrix.transposed ? matrix.inner : matrix.outer;
+  d.packed = matrix.memory.get();
+  std::vector<float> wide = padded(bias, d.outer);
+  d.bias = bias ? wide.data() : nullptr;
+  d.y = (float*)y;
+  d.y_row = y_row;
+  run_dense(*matrix.isa, d, threads);
+}
+
+void linear_gradient(uintptr_t x, long x_row, uintptr_t dy, long dy_row, long rows, int inner, int outer,
+                     uintptr_t d_weight, uintptr_t d_bias, int threads) {
+  Dense d;
+  d.what = Dense::WEIGHT_GRADIENT;
+  d.x = (const float*)x;
+  d.x_row = x_row;
+  d.y = (float*)dy;
+  d.y_row = dy_row;
+  d.rows = rows;
+  d.inner = inner;
+  d.outer = outer;
+  d.d_weight = (float*)d_weight;
+  d.d_bias = (float*)d_bias;
+  run_dense(isa(), d, threads);
+}
+
+void cross_entropy(const Matrix& matrix, const Matrix* back, uintptr_t h, long h_row, long rows, uintptr_t bias,
+                   uintptr_t targets, uintptr_t losses, uintptr_t dh, uintptr_t d_weight, uintptr_t d_bias, int threads) {
+  if (dh && !back) throw std::invalid_argument("gradients need the weight packed by columns too");
+  Dense d;
+  d.what = Dense::CROSS_ENTROPY;
+  d.x = (const float*)h;
+  d.x_row = h_row;
+  d.rows = rows;
+  d.inner = matrix.inner;
+  d.outer = matrix.outer;
+  d.packed = matrix.memory.get();
+  d.packed_back = back ? back->memory.get() : nullptr;
+  std::vector<float> wide = padded(bias, d.outer);
+  d.bias = bias ? wide.data() : nullptr;
+  d.targets = (const int64_t*)targets;
+  d.losses = (float*)losses;
+  d.y = (float*)dh;
+  d.y_row = matrix.inner;
+  d.d_weight = (float*)d_weight;
+  d.d_bias = (float*)d_bias;
+  run_dense(*matrix.isa, d, threads);
+}
+
 }  // namespace
 
 NB_MODULE(_engine, m) {
+  nb::set_leak_warnings(false);  // caches of executables live until the interpreter ends
   m.doc() = "The native engine: see unrolled.kernels.engine.";
   nb::class_<Sequences>(m, "Sequences", "Which steps of which batch entries run")
       .def_static("even", &even, "steps"_a, "batch"_a, "reverse"_a)
@@ -69,9 +156,18 @@ NB_MODULE(_engine, m) {
   nb::class_<Stepper>(m, "Stepper", "A stream through a stack of layers")
       .def(nb::init<std::vector<std::shared_ptr<Executable>>, int>(), "layers"_a, "batch"_a)
       .def("set_parameters", &Stepper::set_parameters, "layer"_a, "packs"_a, "vectors"_a)
-      .def("step", [](Stepper& s, uintptr_t x, uintptr_t y) { s.step((const float*)x, (float*)y); })
+      .def("watch", &Stepper::watch, "weights"_a)
+      .def("step", [](Stepper& s, uintptr_t x, uintptr_t y) { return s.step((const float*)x, (float*)y); })
       .def("load", &Stepper::load, "states"_a)
       .def("store", &Stepper::store, "states"_a);
+  nb::class_<Matrix>(m, "Matrix", "A packed matrix")
+      .def(nb::init<uintptr_t, int, int, bool>(), "weight"_a, "outer"_a, "inner"_a, "transposed"_a, nb::call_guard<nb::gil_scoped_release>());
+  m.def("linear", &linear, "matrix"_a, "x"_a, "x_row"_a, "rows"_a, "bias"_a, "y"_a, "y_row"_a, "threads"_a,
+        nb::call_guard<nb::gil_scoped_release>());
+  m.def("linear_gradient", &linear_gradient, "x"_a, "x_row"_a, "dy"_a, "dy_row"_a, "rows"_a, "inner"_a, "outer"_a,
+        "d_weight"_a, "d_bias"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>());
+  m.def("cross_entropy", &cross_entropy, "matrix"_a, "back"_a.none(), "h"_a, "h_row"_a, "rows"_a, "bias"_a, "targets"_a,
+        "losses"_a, "dh"_a, "d_weight"_a, "d_bias"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>());
   m.def("isa", [] { return std::string(isa().name); }, "The instruction set in use");
   m.def("isas", [] {
     std::vector<std::string> names;
@@ -79,6 +175,7 @@ NB_MODULE(_engine, m) {
     return names;
   });
   m.def("use_isa", [](const std::string& name) { use_isa(name.c_str()); });
+  m.def("fingerprint", [](uintptr_t p, long n) { return isa().fingerprint((const float*)p, n); });
   m.def("peak", [](double seconds) { return isa().peak(seconds); }, "seconds"_a = 0.2, nb::call_guard<nb::gil_scoped_release>());
   m.def("function", [](int op, uintptr_t x, uintptr_t y, int n) { isa().function(op, (const float*)x, (float*)y, n); });
   m.def("memory", [] {

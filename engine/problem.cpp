@@ -200,4 +200,23 @@ void lay_out_backward(Call& call, int lanes) {
   }
 }
 
+void run_dense(const Isa& isa, Dense& d, int threads) {
+  long lanes = isa.lanes;
+  long ins = (d.inner + lanes - 1) / lanes, outs = (d.outer + lanes - 1) / lanes;
+  double work = (double)d.rows * d.inner * d.outer;
+  d.threads = (int)std::max(1.0, std::min((double)threads, work / 200000));
+  long count;
+  if (d.what == Dense::CROSS_ENTROPY) {
+    count = 2 * d.threads * DENSE_ROWS + (ins + outs) * (DENSE_ROWS | 1) * lanes;
+  } else if (d.what == Dense::WEIGHT_GRADIENT) {
+    count = (ins + outs) * ((2 * DENSE_ROWS) | 1) * lanes;
+  } else {
+    d.space_size = DENSE_ROWS * lanes + ins * (DENSE_ROWS | 1) * lanes;
+    count = d.space_size * d.threads;
+  }
+  Floats space(count);
+  d.space = space.get();
+  isa.dense(d);
+}
+
 }  // namespace unrolled

@@ -84,9 +84,15 @@ struct Dense {
   float* losses = nullptr;              // [rows]
   float* d_weight = nullptr;            // added to
   float* d_bias = nullptr;
-  float* space = nullptr;
-  long space_size = 0;
+  float* space = nullptr;               // dense_space floats
+  long space_size = 0;                  // of one member, where each has its own
+  int threads = 1;
 };
+
+constexpr int DENSE_ROWS = 96;                   // rows of one chunk
+
+// Runs a dense call on up to so many threads, with the memory that it needs.
+void run_dense(const struct Isa& isa, Dense& dense, int threads);
 
 // The entry points of one instruction set.
 struct Isa {
@@ -98,7 +104,8 @@ struct Isa {
   void (*step)(Call&, long now);                 // one step of an inference plan, states staying in their planes
   void (*vectors)(Call&);                        // loads call.vectors into their planes
   void (*states)(Call&, long now, bool store);   // those states from call.initial, or to call.final
-  void (*dense)(Dense&, int threads);
+  void (*dense)(Dense&);
+  uint64_t (*fingerprint)(const float*, long n); // of contents: equal for equal bits
   double (*peak)(double seconds);                // multiply-add flops per second of one thread
   void (*function)(int op, const float* x, float* y, int n);  // one unary op, for tests
 };

@@ -93,9 +93,19 @@ struct Worker {
   }
   void pack(const Tensor& tensor, const PlaneAt& plane, long row0, int n, int s0, int s1) const {
     each_row(s0, s1, tensor, [&](long r, const float* s) {
-      if (tensor.p) to_row(plane.p + (row0 + r) * NB, plane.block, s, n);
-      else zero_row(plane.p + (row0 + r) * NB, plane.block, n);
+      set_row(plane.p + (row0 + r) * NB, plane.block, tensor.p ? s : nullptr, n);
     });
+  }
+  // One row of a plane; where the plane has one number per row (no blocks), repeated over the lanes.
+  static void set_row(float* d, long block, const float* s, int n) {
+    if (!s) {
+      zero_row(d, block, n);
+    } else if (block == 0) {
+      store(d, splat(*s));
+      store(d + W, splat(*s));
+    } else {
+      to_row(d, block, s, n);
+    }
   }
   static void zero_row(float* d, long block, int n) {
     for (; n > 0; n -= NB, d += block) memset(d, 0, sizeof(float) * NB);
@@ -212,9 +222,7 @@ struct Worker {
 
   void load_rows(const PlaneAt& plane, const float* from, int n) const {  // [sequences, n] into the first rows
     for (int r = 0; r < part.sequences; r++) {
-      float* d = plane.p + (long)r * NB;
-      if (from) to_row(d, plane.block, from + (long)part.sequence[r] * n, n);
-      else zero_row(d, plane.block, n);
+      set_row(plane.p + (long)r * NB, plane.block, from ? from + (long)part.sequence[r] * n : nullptr, n);
     }
   }
 

@@ -115,6 +115,31 @@ def test_every_executor_equals_the_loop(name: str) -> None:
 
 
 @cells
+def test_every_executor_equals_the_loop_under_options(name: str) -> None:
+    cell = CELLS[name](I, H)
+    gated = isinstance(cell, unrolled.GatedCell)
+    options = {
+        "recurrent_dropout": 0.5 if cell.recurrent_size else 0.0,
+        "weight_dropout": 0.5 if cell.recurrent_weights else 0.0,
+        "zoneout": 0.5 if gated else 0.0,
+        "learned_initial_state": gated,
+        "bidirectional": True,
+    }
+    resets = torch.rand(T, B, generator=torch.Generator().manual_seed(4)) < 0.3
+    layer = layer_of(name, torch.float32, **options)
+    recomputed = layer_of(name, torch.float32, recompute=True, **options)
+    for call in ({}, {"resets": resets, "lengths": torch.tensor([7, 3, 1, 5])}):
+        torch.manual_seed(5)  # of what is dropped
+        with kernels.use("loop"):
+            expected = results(layer, inputs(torch.float32), **call)
+        for each in (layer, recomputed):
+            torch.manual_seed(5)
+            found = results(each, inputs(torch.float32), **call)
+            for got, want in zip(found, expected, strict=True):
+                close(got, want, factor=10)
+
+
+@cells
 def test_gradients_by_finite_differences(name: str) -> None:
     layer = layer_of(name)
     names = [n for n, _ in layer.named_parameters()]
@@ -182,6 +207,40 @@ def test_initial_state_can_be_given(name: str) -> None:
     close(layer(inputs(), start)[0], expected)
     with pytest.raises(ValueError, match="expected"):
         layer(inputs(), select(start, slice(0, 2)))
+
+
+@cells
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_resets_equal_the_pieces(name: str, bidirectional: bool) -> None:
+    layer = layer_of(name, bidirectional=bidirectional)
+    x, resets = inputs(), torch.zeros(T, B, dtype=torch.bool)
+    resets[3] = resets[5] = True
+    output, state = layer(x, resets=resets)
+    pieces = [layer(x[part])[0] for part in (slice(0, 3), slice(3, 5), slice(5, T))]
+    close(output, torch.cat(pieces))
+    ends = [layer(x[5:])[1][0], *([layer(x[:3])[1][1]] if bidirectional else [])]
+    for a, b in zip(leaves(state), leaves(tuple(ends)), strict=True):
+        close(a, b)
+
+
+@cells
+def test_recomputation_changes_nothing(name: str) -> None:
+    plain = layer_of(name, bidirectional=True)
+    layer = layer_of(name, bidirectional=True, recompute=True)
+    for lengths in (None, torch.tensor([7, 3, 1, 5])):
+        expected = results(plain, inputs(), lengths=lengths)
+        for got, want in zip(results(layer, inputs(), lengths=lengths), expected, strict=True):
+            close(got, want)
+
+
+@cells
+def test_all_states_end_in_the_last(name: str) -> None:
+    layer = layer_of(name)
+    output, (final,) = layer(inputs())
+    (states,) = layer.states(inputs())
+    close(states[0], output)
+    for a, b in zip(leaves(states), leaves(final), strict=True):
+        close(a[-1], b)
 
 
 @pytest.mark.parametrize("name", TORCH)

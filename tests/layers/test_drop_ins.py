@@ -77,10 +77,13 @@ def test_gradients_equal_torchs() -> None:
     a, b = unrolled.LSTM(4, 5), nn.LSTM(4, 5)
     a.load_state_dict(b.state_dict())
     x = torch.randn(6, 3, 4)
-    for layer in (a, b):
-        layer(x)[0].pow(2).sum().backward()
-    for p, q in zip(a.parameters(), b.parameters(), strict=True):
-        assert torch.equal(p.grad, q.grad)
+    for executor, tolerance in (("auto", 1e-5), ("fused", 0.0)):
+        for layer in (a, b):
+            layer.zero_grad()
+            with kernels.use(executor):
+                layer(x)[0].pow(2).sum().backward()
+        for p, q in zip(a.parameters(), b.parameters(), strict=True):
+            assert float((p.grad - q.grad).abs().max() / q.grad.abs().max()) <= tolerance
 
 
 @pytest.mark.parametrize("kind", [unrolled.RNN, unrolled.LSTM, unrolled.GRU])
@@ -141,10 +144,10 @@ def test_convert_swaps_in_place_and_says_what_it_did() -> None:
     assert set(told.left) == {"cell", "plain"}
     assert "encoder: LSTM -> unrolled.LSTM" in str(told)
     x = torch.randn(2, 6, 4)
-    assert torch.equal(model(x), before(x))
+    assert_same(model(x), before(x), tolerance=1e-6)
     model(x).sum().backward()
     optimiser.step()
-    assert not torch.equal(model(x), before(x))
+    assert float((model(x) - before(x)).detach().abs().max()) > 1e-3
     assert not unrolled.convert(model).converted  # once is enough
     assert str(unrolled.convert(nn.Linear(1, 1))) == "no recurrent module found"
     alone = nn.GRU(2, 3)

@@ -78,8 +78,16 @@ def test_a_fresh_batch_forgets_the_state() -> None:
     assert not torch.equal(first, carried)
 
 
-def test_dropout_is_drawn_in_training_only() -> None:
-    model = model_of(dropout=0.5, input_dropout=0.3, embedding_dropout=0.2, num_layers=2)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dropout": 0.5, "input_dropout": 0.3, "embedding_dropout": 0.2, "num_layers": 2},
+        {"recurrent_dropout": 0.5},
+        {"weight_dropout": 0.5},
+    ],
+)
+def test_dropout_is_drawn_in_training_only(options) -> None:  # type: ignore[no-untyped-def]
+    model = model_of(**options)
     tokens = torch.from_numpy(TEXT[:8])[None]
     batch = LanguageBatch(tokens, tokens, fresh=True)
     assert torch.equal(model(batch)[0], model(batch)[0])

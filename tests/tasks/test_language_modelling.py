@@ -219,6 +219,8 @@ def test_generating_checks_at_the_call_and_leaves_autograd_alone(runs) -> None: 
         (lambda: lm.LanguageData(train=Path("x"), valid_share=1.0), "--data.valid-share"),
         (lambda: lm.LanguageData(train=Path("x"), min_count=0), "--data.min-count"),
         (lambda: lm.RecurrentModel(dropout=1.5), "--model.dropout"),
+        (lambda: lm.RecurrentModel(recurrent_dropout=1.0), "--model.recurrent-dropout"),
+        (lambda: lm.RecurrentModel(weight_dropout=-0.1), "--model.weight-dropout"),
         (lambda: lm.RecurrentModel(hidden_size=0), "--model.hidden-size"),
         (lambda: lm.MixtureModel(()), "--model.runs"),
     ],

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import unrolled
 from unrolled.errors import UnrolledError
 from unrolled.training.config import TrainingConfig
 from unrolled.training.distributed import Workers
@@ -78,7 +79,7 @@ class Toy(nn.Module):
     def __init__(self, *, size: int = 8, dropout: float = 0.2) -> None:
         super().__init__()
         self.embedding = nn.Embedding(SYMBOLS, size)
-        self.lstm = nn.LSTM(size, size, batch_first=True)
+        self.lstm = unrolled.LSTM(size, size, batch_first=True)  # torch's has no bf16 on some CPUs
         self.output = nn.Linear(size, SYMBOLS)
         self.output.weight = self.embedding.weight
         self.dropout = dropout

@@ -9,8 +9,15 @@ from typing import Any
 from unrolled.cells.cell import Activation, Cell, GatedCell, Gates, HiddenState
 from unrolled.cells.elman import Elman
 from unrolled.cells.gru import GRU
+from unrolled.cells.indrnn import IndRNN
 from unrolled.cells.jordan import Jordan, JordanState
+from unrolled.cells.layer_norm import LayerNormLSTM
 from unrolled.cells.lstm import LSTM, LSTMState
+from unrolled.cells.minimal import MinGRU, MinLSTM
+from unrolled.cells.multiplicative import MultiplicativeLSTM, MultiplicativeRNN
+from unrolled.cells.mut import MUT1, MUT2, MUT3
+from unrolled.cells.sru import SRU, SRUState
+from unrolled.cells.xlstm import MLSTM, SLSTM, MLSTMState, SLSTMState
 
 CELLS: dict[str, Callable[..., Cell]] = {
     "elman": Elman,
@@ -24,8 +31,20 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm-peephole": partial(LSTM, peepholes=True),
     "lstm-coupled": partial(LSTM, coupled=True),
     "lstm-review": partial(LSTM, output_activation="identity"),
+    "lstm-layer-norm": LayerNormLSTM,
     "gru": GRU,
     "gru-before": partial(GRU, reset_after=False),
+    "mut1": MUT1,
+    "mut2": MUT2,
+    "mut3": MUT3,
+    "multiplicative-rnn": MultiplicativeRNN,
+    "multiplicative-lstm": MultiplicativeLSTM,
+    "indrnn": IndRNN,
+    "sru": SRU,
+    "slstm": SLSTM,
+    "mlstm": MLSTM,
+    "mingru": MinGRU,
+    "minlstm": MinLSTM,
 }
 
 
@@ -52,15 +71,30 @@ __all__ = [
     "CELLS",
     "GRU",
     "LSTM",
+    "MLSTM",
+    "MUT1",
+    "MUT2",
+    "MUT3",
+    "SLSTM",
+    "SRU",
     "Activation",
     "Cell",
     "Elman",
     "GatedCell",
     "Gates",
     "HiddenState",
+    "IndRNN",
     "Jordan",
     "JordanState",
     "LSTMState",
+    "LayerNormLSTM",
+    "MLSTMState",
+    "MinGRU",
+    "MinLSTM",
+    "MultiplicativeLSTM",
+    "MultiplicativeRNN",
+    "SLSTMState",
+    "SRUState",
     "cell_named",
     "describe",
 ]

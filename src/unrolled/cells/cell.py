@@ -28,6 +28,19 @@ class HiddenState(NamedTuple):
     h: Tensor
 
 
+class Prepared(dict[Any, Any]):
+    """What executors keep for a cell; a copy, or what is pickled, is empty."""
+
+    def __deepcopy__(self, memo: Any) -> Prepared:
+        return Prepared()
+
+    def __copy__(self) -> Prepared:
+        return Prepared()
+
+    def __reduce__(self) -> Any:
+        return Prepared, ()
+
+
 class Cell(nn.Module):
     """One step of a recurrent unit.
 
@@ -41,6 +54,12 @@ class Cell(nn.Module):
     output_size: int
     owns_output: bool = False
     """Whether the output is already the network's (Jordan): a model then adds no layer after it."""
+    recurrent_size: int = 0
+    """The size of what the recurrent products multiply; 0 if the cell has none."""
+    recurrent_weights: tuple[str, ...] = ()
+    """The parameters that are recurrent matrices: what DropConnect drops entries of."""
+    recurrent_mask: Tensor | None = None
+    """What :meth:`with_recurrent_mask` was given."""
 
     def forward(self, x: Tensor, state: Any, context: Any = None) -> tuple[Tensor, Any]:
         """One step.
@@ -89,7 +108,29 @@ class Cell(nn.Module):
         Args:
             parameters: a tensor for each name in ``named_parameters()``.
         """
+        self.prepared()
         return cast(Cell, _bound(self, parameters))
+
+    def prepared(self) -> Prepared:
+        """What executors keep for this cell and all its bound copies."""
+        return cast(Prepared, self.__dict__.setdefault("_prepared", Prepared()))
+
+    def with_recurrent_mask(self, mask: Tensor) -> Cell:
+        """This cell with ``mask`` [B, recurrent_size] on what its recurrent products multiply.
+
+        Recurrent dropout (Gal & Ghahramani 2016, section 4): one mask for all steps of a sequence.
+
+        Raises:
+            ValueError: if the cell has no recurrent product.
+        """
+        if not self.recurrent_size:
+            raise ValueError(
+                f"{type(self).__name__} has no recurrent product that dropout could thin out; "
+                "leave recurrent_dropout at 0"
+            )
+        masked = object.__new__(type(self))
+        masked.__dict__ = self.__dict__ | {"recurrent_mask": mask}
+        return masked
 
 
 def _bound(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
@@ -144,7 +185,12 @@ class GatedCell(Cell):
     * ``recurrent_gates``: the gates that have rows in ``weight_hh`` too; default all.
     * ``State``: a NamedTuple; its first field is the output, and what ``weight_hh`` multiplies.
     * ``vectors``: names of per-unit parameters [H] (peepholes, gains).
-    * ``weights``: further parameters, each (name, size, ...) with sizes "H" (hidden) or "O" (output).
+    * ``weights``: further parameters, each (name, size, ...) with sizes "H" (hidden), "O" (output) or
+      multiples of them, such as "4H" for four gates' rows.
+
+    * ``recurrent_weights``: the recurrent matrices' names, if there are more than ``weight_hh``.
+
+    Without recurrent gates there is no ``weight_hh`` (nor ``bias_hh``).
 
     >>> class Leaky(GatedCell):
     ...     gates = ("n",)
@@ -163,6 +209,7 @@ class GatedCell(Cell):
     State: type[Any] = HiddenState
     vectors: tuple[str, ...] = ()
     weights: tuple[tuple[str, ...], ...] = ()
+    recurrent_weights: tuple[str, ...] = ("weight_hh",)
 
     def __init__(
         self,
@@ -182,22 +229,31 @@ class GatedCell(Cell):
                 raise ValueError(f"{name} must be at least 1, {getattr(self, name)} given")
         if self.recurrent_gates is None:
             self.recurrent_gates = self.gates
-        sizes = {"H": hidden_size, "O": self.output_size}
+        self.recurrent_size = self.output_size if self.recurrent_gates else 0
+        if not self.recurrent_gates:
+            self.recurrent_weights = tuple(n for n in self.recurrent_weights if n != "weight_hh")
 
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(*shape, device=device, dtype=dtype))
 
         self.weight_ih = parameter(len(self.gates) * hidden_size, input_size)
-        self.weight_hh = parameter(len(self.recurrent_gates) * hidden_size, self.output_size)
+        if self.recurrent_gates:
+            self.weight_hh = parameter(len(self.recurrent_gates) * hidden_size, self.output_size)
         if bias:
             self.bias_ih = parameter(len(self.gates) * hidden_size)
+        if bias and self.recurrent_gates:
             self.bias_hh = parameter(len(self.recurrent_gates) * hidden_size)
         for name, *shape in self.weights:
-            setattr(self, name, parameter(*(sizes[size] for size in shape)))
+            setattr(self, name, parameter(*map(self._size, shape)))
         for name in self.vectors:
             setattr(self, name, parameter(hidden_size))
         if not self.weight_ih.is_meta:
             self.reset_parameters()
+
+    def _size(self, size: str) -> int:
+        """A size of ``weights`` as a number: "H", "O", "4H"."""
+        unit = {"H": self.hidden_size, "O": self.output_size}[size[-1:]]
+        return int(size[:-1] or 1) * unit
 
     def reset_parameters(self) -> None:
         """Uniform in ±1/sqrt(H), as torch.nn initialises its recurrent layers."""
@@ -242,13 +298,20 @@ class GatedCell(Cell):
         """What ``weight_hh`` multiplies; by default the state's first field."""
         return cast(Tensor, prev[0])
 
+    def masked(self, recurrent: Tensor) -> Tensor:
+        """``recurrent`` under the mask of recurrent dropout, if there is one.
+
+        A recurrent product of the step's own takes its factor from here: ``weight_hh``'s is masked already.
+        """
+        return recurrent if self.recurrent_mask is None else recurrent * self.recurrent_mask
+
     def _gates(self, projected: Tensor, prev: Any) -> Gates:
         recurrent_gates = cast(tuple[str, ...], self.recurrent_gates)
         inputs = dict(zip(self.gates, projected.chunk(len(self.gates), -1), strict=True))
         blocks: dict[str, Tensor] = {}
         if recurrent_gates:
             bias = self.bias_hh if self.bias else None
-            recurrent = F.linear(self.recurrent_input(prev), self.weight_hh, bias)
+            recurrent = F.linear(self.masked(self.recurrent_input(prev)), self.weight_hh, bias)
             chunks = recurrent.chunk(len(recurrent_gates), -1)
             blocks = dict(zip(recurrent_gates, chunks, strict=True))
         if recurrent_gates == self.gates:  # one addition for all gates

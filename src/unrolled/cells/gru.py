@@ -41,6 +41,7 @@ class GRU(GatedCell):
         if not reset_after:
             self.recurrent_gates = ("r", "z")
             self.weights = (("weight_hn", "H", "H"),)
+            self.recurrent_weights = ("weight_hh", "weight_hn")
         super().__init__(input_size, hidden_size, **options)
 
     def step(self, gate: Gates, prev: HiddenState) -> HiddenState:
@@ -49,5 +50,5 @@ class GRU(GatedCell):
         if self.reset_after:
             n = torch.tanh(gate.n.input + r * gate.n.recurrent)
         else:
-            n = torch.tanh(gate.n + F.linear(r * prev.h, self.weight_hn))
+            n = torch.tanh(gate.n + F.linear(self.masked(r * prev.h), self.weight_hn))
         return HiddenState(h=(1 - z) * n + z * prev.h)

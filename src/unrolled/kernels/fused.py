@@ -16,7 +16,12 @@ from unrolled.cells import GRU, LSTM, Cell, Elman, HiddenState, LSTMState
 
 
 def mode(cell: Cell) -> str | None:
-    """torch's operator that equals this cell (lstm, gru, rnn_tanh or rnn_relu), or None."""
+    """torch's operator that equals this cell (lstm, gru, rnn_tanh or rnn_relu), or None.
+
+    Never of a cell with a recurrent mask: torch has no recurrent dropout.
+    """
+    if cell.recurrent_mask is not None:
+        return None
     if type(cell) is Elman and cell.activation in ("tanh", "relu"):
         return "rnn_" + cell.activation
     if type(cell) is GRU and cell.reset_after:

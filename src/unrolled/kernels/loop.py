@@ -9,6 +9,7 @@ reversed direction likewise before its beginning, so padding changes nothing, wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,8 +29,16 @@ def run(
     zoneout: Any = None,
     feedback: Tensor | None = None,
     context: Any = None,
+    resets: Tensor | None = None,
+    reset_state: Any = None,
+    record: Callable[[int, Any], None] | None = None,
 ) -> tuple[Tensor, Any]:
-    """Runs ``cell`` over time; arguments and result as :func:`unrolled.kernels.run`."""
+    """Runs ``cell`` over time; arguments and result as :func:`unrolled.kernels.run`.
+
+    Args:
+        record: called with (t, the state after step t), in the order in which steps are run. Past a
+            sequence's end (in reverse: before its beginning) that is the state that stands still.
+    """
     steps, batch = x.shape[:2]
     if steps == 0:
         return x.new_zeros(0, batch, cell.output_size), state
@@ -37,9 +46,12 @@ def run(
     if lengths is not None:
         real = torch.arange(steps, device=x.device)[:, None] < lengths.to(x.device)  # [T, B]
         x = torch.where(real[:, :, None], x, 0.0)
+    boundary = None if resets is None else _boundaries(resets, real, reverse)
     inputs = cell.project_input(x).unbind(0)
     outputs: list[Tensor] = []
     for t in reversed(range(steps)) if reverse else range(steps):
+        if boundary is not None:
+            state = where(boundary[t], reset_state, state)
         if feedback is not None:
             forced = cell.force(state, feedback[t])
             state = forced if real is None else where(real[t], forced, state)
@@ -52,9 +64,23 @@ def run(
             output = torch.where(real[t][:, None], output, 0.0)
         state = following
         outputs.append(output)
+        if record is not None:
+            record(t, state)
     if reverse:
         outputs.reverse()
     return torch.stack(outputs), state
+
+
+def _boundaries(resets: Tensor, real: Tensor | None, reverse: bool) -> Tensor:
+    """Where the state is reset before a step in the direction of running, [T, B].
+
+    A segment that begins with step t is cut from step t - 1: forward before t is run, in reverse
+    before t - 1 is.
+    """
+    boundary = resets.to(torch.bool) if real is None else resets & real
+    if not reverse:
+        return boundary
+    return torch.cat([boundary[1:], torch.zeros_like(boundary[:1])])
 
 
 def _zone_state(zoneout: Any, t: int, previous: Any, following: Any) -> Any:

@@ -1,8 +1,8 @@
 """Drop-in replacements of torch.nn.RNN, LSTM and GRU.
 
 The same names, arguments, results and ``state_dict``; besides, ``lengths=`` for ragged batches without
-sorting or packing, and :meth:`session` for streams. torch's own fused layers run them, except where
-:mod:`unrolled.kernels` says otherwise (``use("loop")``, torch.func transforms, empty sequences).
+sorting or packing, and :meth:`session` for streams. :mod:`unrolled.kernels` chooses what runs them: on a
+CPU in float32 the native engine, elsewhere torch's own fused layers, under torch.func the loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from unrolled import kernels
 from unrolled.cells import GRU as GRUCell
 from unrolled.cells import LSTM as LSTMCell
 from unrolled.cells import Cell, Elman
-from unrolled.layers.session import NO_SESSION, Session
+from unrolled.cells.cell import Prepared
+from unrolled.layers.session import NO_SESSION, Session, stack_session
 from unrolled.layers.stack import StackOptions, check_lengths, run_stack
 
 
@@ -27,13 +28,18 @@ class _DropIn(nn.RNNBase):
 
     def _cells(self) -> list[Cell]:
         cells = []
+        kept = self.__dict__.setdefault(
+            "_prepared", Prepared()
+        )  # for the engine; templates are shared
         for index in range(self.num_layers):
             size = self.input_size if index == 0 else self._output_size()
             for suffix in ("", "_reverse")[: 1 + self.bidirectional]:
                 template = self._cell(size)
                 ending = f"_l{index}{suffix}"
                 names = [name for name, _ in template.named_parameters()]
-                cells.append(template.bind({name: getattr(self, name + ending) for name in names}))
+                bound = template.bind({name: getattr(self, name + ending) for name in names})
+                bound.__dict__["_prepared"] = kept.setdefault(ending, Prepared())
+                cells.append(bound)
         return cells
 
     def _cell(self, input_size: int) -> Cell:
@@ -51,7 +57,7 @@ class _DropIn(nn.RNNBase):
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise ValueError("a PackedSequence has its lengths already; leave out lengths=")
-            if self._runs_fused(input.data, None):
+            if self._runs_fused(input.data[:, None], None):
                 return super().forward(input, hx)
             padded, batch_lengths = pad_packed_sequence(input, self.batch_first)
             output, final = self._stacked(padded, hx, batch_lengths)
@@ -75,15 +81,12 @@ class _DropIn(nn.RNNBase):
         return output, final
 
     def _runs_fused(self, x: Tensor, lengths: Tensor | None) -> bool:
-        x = (
-            x
-            if x.dim() == 3 and not self.batch_first
-            else x[None]
-            if x.dim() < 3
-            else x.transpose(0, 1)
-        )
-        obstacle = kernels.call_obstacle(x, lengths=lengths)
-        return kernels.choose(self._cell(self.input_size), obstacle) == "fused"
+        """Whether torch's own layer runs x, [T, B, I] or its like."""
+        x = x[:, None] if x.dim() == 2 else x
+        x = x.transpose(0, 1) if self.batch_first and x.dim() == 3 else x
+        if x.is_cpu and kernels.forced() == "auto" and x.dtype is torch.float32 and kernels.isa():
+            return False  # the engine's, or the loop's: not worth asking twice
+        return kernels.choose(self._cells()[0], x, (), lengths=lengths) == "fused"
 
     def _stacked(self, x: Tensor, hx: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
         """The same through :mod:`unrolled.kernels`, with torch's layout of states."""
@@ -120,7 +123,10 @@ class _DropIn(nn.RNNBase):
             training=self.training,
         )
         output = output.transpose(0, 1) if self.batch_first else output
-        stacked = tuple(torch.stack(part) for part in zip(*final, strict=True))
+        if len(final) == 1:
+            stacked = tuple(part[None] for part in final[0])
+        else:
+            stacked = tuple(torch.stack(part) for part in zip(*final, strict=True))
         result: Any = stacked if self.mode == "LSTM" else stacked[0]
         if not batched:
             output = output.squeeze(self.batch_first ^ 1)
@@ -147,7 +153,7 @@ class _DropIn(nn.RNNBase):
             )
             return output[0], state
 
-        return Session(step, initial, batch_size)
+        return stack_session(cells, batch_size, step, initial)
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,5 @@
-"""Dropout whose mask is drawn once per sequence (Gal & Ghahramani 2016), and of whole embeddings.
+"""Dropout whose mask is drawn once per sequence (Gal & Ghahramani 2016): of a layer's inputs, of what its
+recurrent products multiply, of whole embeddings.
 
 Randomness enters as tensors: :func:`variational_mask` draws, the layer multiplies.
 """
@@ -21,6 +22,12 @@ def variational_mask(x: Tensor, rate: float, *, time: int) -> Tensor:
     """A scaled 0/1 mask that is constant along dimension ``time`` of x [.., T, ..]."""
     shape = list(x.shape)
     shape[time] = 1
+    return torch.empty(shape, device=x.device, dtype=x.dtype).bernoulli_(1 - rate) / (1 - rate)
+
+
+def recurrent_mask(x: Tensor, size: int, rate: float) -> Tensor:
+    """A scaled 0/1 mask [B, size] for the recurrent products of a call on x [T, B, I]."""
+    shape = (x.shape[1], size)
     return torch.empty(shape, device=x.device, dtype=x.dtype).bernoulli_(1 - rate) / (1 - rate)
 
 

@@ -14,12 +14,15 @@ from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unrolled.cells import Cell, GatedCell, cell_named
 from unrolled.layers.dropout import check_rate
-from unrolled.layers.session import NO_SESSION, Session
+from unrolled.layers.session import NO_SESSION, Session, stack_session
 from unrolled.layers.stack import StackOptions, run_stack
+from unrolled.state import detach, map_state, rebuild
 
 
 def _made(factory: Callable[..., Cell], size: int, hidden_size: int, options: Any) -> Cell:
@@ -49,6 +52,13 @@ class Recurrent(nn.Module):
         residual: from the second layer on, add each layer's input to its output.
         zoneout: the share of units that keep their previous value (Krueger et al. 2017), one number
             or one for each field of the cell's state.
+        recurrent_dropout: on what the cell's recurrent products multiply, one mask for all steps of a
+            call (Gal & Ghahramani 2016).
+        weight_dropout: on the entries of the recurrent matrices, one mask for each call (DropConnect;
+            Merity, Keskar & Socher 2018).
+        learned_initial_state: the state before the first step is a parameter, ``initial_h_l0`` and so on.
+        recompute: where a gradient will be asked for, keep only the states between pieces of the sequence
+            and compute the rest again: True for about sqrt(T) pieces, or the number of steps of one.
         cell_options: passed to the cell.
 
     >>> import torch
@@ -71,6 +81,10 @@ class Recurrent(nn.Module):
         variational: bool = False,
         residual: bool = False,
         zoneout: float | Sequence[float] = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        learned_initial_state: bool = False,
+        recompute: int | bool = False,
         **cell_options: Any,
     ) -> None:
         super().__init__()
@@ -82,6 +96,7 @@ class Recurrent(nn.Module):
         self.bidirectional, self.batch_first = bidirectional, batch_first
         self._cells = nn.ModuleList()  # templates: their parameters are this layer's
         self._names: list[dict[str, str]] = []  # per cell: its parameter's name -> the layer's
+        self._initial_names: list[list[str]] = []  # per cell: its state's fields, where learned
         size = input_size
         for index in range(num_layers):
             for suffix in ("", "_reverse")[: 1 + bidirectional]:
@@ -89,12 +104,19 @@ class Recurrent(nn.Module):
                 self._adopt(made, f"_l{index}{suffix}")
             size = made.output_size * (1 + bidirectional)
         self.output_size = size
+        if recompute < 0:
+            raise ValueError(f"recompute is True, False or steps of a piece, {recompute} given")
         self.options = StackOptions(
             dropout=check_rate("dropout", dropout),
             variational=variational,
             residual=residual,
             zoneout=self._zoneout_rates(zoneout),
+            recurrent_dropout=self._recurrent_rate("recurrent_dropout", recurrent_dropout),
+            recompute=recompute,
         )
+        self.weight_dropout = self._recurrent_rate("weight_dropout", weight_dropout)
+        if learned_initial_state:
+            self._learn_initial_state()
 
     def _adopt(self, cell: Cell, suffix: str) -> None:
         """Takes over a cell's parameters under the layer's names; the cell stays as a template."""
@@ -118,23 +140,68 @@ class Recurrent(nn.Module):
             raise ValueError(f"zoneout works on gated cells, not {type(self._cells[0]).__name__}")
         return rates
 
+    def _recurrent_rate(self, option: str, rate: float) -> float:
+        """``rate`` if the cell has something recurrent for that option to drop."""
+        cell = cast(Cell, self._cells[0])
+        has = cell.recurrent_size if option == "recurrent_dropout" else cell.recurrent_weights
+        if check_rate(option, rate) and not has:
+            what = "product" if option == "recurrent_dropout" else "matrix"
+            raise ValueError(f"{self.cell} has no recurrent {what}, so {option} must stay 0")
+        return rate
+
+    def _learn_initial_state(self) -> None:
+        """Registers ``initial_<field>_l<index>[_reverse]`` for every cell, at the cell's own start."""
+        directions = ("", "_reverse")[: 1 + self.bidirectional]
+        suffixes = [f"_l{index}{way}" for index in range(self.num_layers) for way in directions]
+        states = self.initial_state(1)
+        if not all(hasattr(state, "_fields") for state in states) or not all(
+            isinstance(part, Tensor) for state in states for part in state
+        ):
+            raise ValueError(f"the state of {self.cell} is no NamedTuple of tensors to learn")
+        for suffix, state in zip(suffixes, states, strict=True):
+            self._initial_names.append([f"initial_{field}{suffix}" for field in state._fields])
+            for name, part in zip(self._initial_names[-1], state, strict=True):
+                self.register_parameter(name, nn.Parameter(part[0].clone()))
+
     def cells(self) -> list[Cell]:
         """The cells, bound to this layer's parameters: by layer, forward before reverse."""
-        templates = cast(list[Cell], self._cells)
+        return self._bound(weight_dropout=0.0)
+
+    def _bound(self, weight_dropout: float) -> list[Cell]:
+        def value(cell: Cell, own: str, name: str) -> Tensor:
+            parameter = cast(Tensor, getattr(self, name))
+            dropped = weight_dropout and own in cell.recurrent_weights
+            return F.dropout(parameter, weight_dropout) if dropped else parameter
+
         return [
-            cell.bind({own: getattr(self, name) for own, name in names.items()})
-            for cell, names in zip(templates, self._names, strict=True)
+            cell.bind({own: value(cell, own, name) for own, name in names.items()})
+            for cell, names in zip(cast(list[Cell], self._cells), self._names, strict=True)
         ]
 
     def reset_parameters(self) -> None:
         """Initialises every cell's parameters anew."""
-        for cell in self.cells():
-            if isinstance(cell, GatedCell):
-                cell.reset_parameters()
+        for index, cell in enumerate(self.cells()):
+            if callable(reset := getattr(cell, "reset_parameters", None)):
+                reset()
+            if self._initial_names:
+                names = self._initial_names[index]
+                with torch.no_grad():
+                    for name, part in zip(names, cell.initial_state(1), strict=True):
+                        getattr(self, name).copy_(part[0])
 
     def initial_state(self, batch_size: int) -> tuple[Any, ...]:
         """The state before the first step: a tuple of cell states, by layer and direction."""
-        return tuple(cell.initial_state(batch_size) for cell in self.cells())
+        cells = self.cells()
+        if not self._initial_names:
+            return tuple(cell.initial_state(batch_size) for cell in cells)
+        learned = [[getattr(self, name) for name in names] for names in self._initial_names]
+        return tuple(
+            rebuild(
+                cell.initial_state(1, device="meta"),
+                [part.expand(batch_size, *part.shape).contiguous() for part in parts],
+            )
+            for cell, parts in zip(cells, learned, strict=True)
+        )
 
     def forward(
         self,
@@ -143,6 +210,7 @@ class Recurrent(nn.Module):
         lengths: Tensor | None = None,
         *,
         feedback: Tensor | None = None,
+        resets: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """Runs the layers over a batch of sequences.
 
@@ -152,6 +220,9 @@ class Recurrent(nn.Module):
             lengths: the true length of each sequence, [B] integers in 0..T; None if all are T.
             feedback: what a Jordan cell feeds back into each step instead of its last output: in teacher
                 forcing the target of the step before, [T, B, O] like the output.
+            resets: booleans [T, B] ([B, T]): True where a new sequence begins with that step. Memory is
+                cut between it and the step before, in both directions: what is computed is what the
+                pieces would give, run each from the initial state.
 
         Returns:
             The outputs [T, B, O] ([B, T, O]), zero past each length, and the final state.
@@ -159,7 +230,7 @@ class Recurrent(nn.Module):
         Raises:
             ValueError: if a shape does not fit; the message has both.
         """
-        return self.run(x, state, lengths, feedback=feedback, training=self.training)
+        return self.run(x, state, lengths, feedback=feedback, resets=resets, training=self.training)
 
     def run(
         self,
@@ -168,9 +239,52 @@ class Recurrent(nn.Module):
         lengths: Tensor | None = None,
         *,
         feedback: Tensor | None = None,
+        resets: Tensor | None = None,
         training: bool,
     ) -> tuple[Tensor, Any]:
         """:meth:`forward` with dropout and zoneout in training (True) or at their expectation (False)."""
+        output, state = self._run(x, state, lengths, feedback, resets, training=training)
+        return (output.transpose(0, 1) if self.batch_first else output), state
+
+    def states(
+        self,
+        x: Tensor,
+        state: Any = None,
+        lengths: Tensor | None = None,
+        *,
+        feedback: Tensor | None = None,
+        resets: Tensor | None = None,
+    ) -> tuple[Any, ...]:
+        """The states after every step, with gradients, by the loop; arguments as :meth:`forward`'s.
+
+        Returns:
+            A tuple of cell states of [T, B, n] ([B, T, n] if ``batch_first``), by layer and direction.
+            Past a sequence's end they stand still; in the reverse direction that is the state before its
+            first step.
+
+        >>> import torch
+        >>> states = Recurrent("lstm", 3, 5, num_layers=2).states(torch.zeros(7, 2, 3))
+        >>> states[1].c.shape
+        torch.Size([7, 2, 5])
+        """
+        found: list[Any] = []
+        self._run(x, state, lengths, feedback, resets, training=self.training, record=found)
+        if not self.batch_first:
+            return tuple(found)
+        return tuple(map_state(lambda part: part.transpose(0, 1), each) for each in found)
+
+    def _run(
+        self,
+        x: Tensor,
+        state: Any,
+        lengths: Tensor | None,
+        feedback: Tensor | None,
+        resets: Tensor | None,
+        *,
+        training: bool,
+        record: list[Any] | None = None,
+    ) -> tuple[Tensor, Any]:
+        """:func:`run_stack` on checked arguments; the output stays [T, B, O]."""
         if feedback is not None and self.num_layers > 1:
             raise ValueError(
                 "feedback= works on one layer: what would be fed back into the others?"
@@ -183,17 +297,20 @@ class Recurrent(nn.Module):
         if self.batch_first:
             x = x.transpose(0, 1)
             feedback = None if feedback is None else feedback.transpose(0, 1)
-        output, state = run_stack(
-            self.cells(),
+            resets = None if resets is None else torch.as_tensor(resets).transpose(0, 1)
+        return run_stack(
+            self._bound(self.weight_dropout if training else 0.0),
             x,
             state,
             lengths=lengths,
             feedback=feedback,
+            resets=resets,
+            initial=self.initial_state(x.shape[1]) if self._initial_names else None,
             directions=1 + self.bidirectional,
             options=self.options,
             training=training,
+            record=record,
         )
-        return (output.transpose(0, 1) if self.batch_first else output), state
 
     def session(self, batch_size: int = 1) -> Session:
         """A session: ``step(x [B, I]) -> output [B, O]``, without dropout.
@@ -211,7 +328,11 @@ class Recurrent(nn.Module):
             )
             return output[0], state
 
-        return Session(step, self.initial_state, batch_size)
+        def initial(batch: int) -> Any:
+            return detach(self.initial_state(batch))
+
+        plain = not (self.options.residual or self.options.zoneout)
+        return stack_session(cells, batch_size, step, initial, plain=plain)
 
     def __repr__(self) -> str:
         parts = [repr(self.cell), str(self.input_size), str(self.hidden_size)]

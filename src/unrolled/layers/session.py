@@ -5,7 +5,7 @@ A session never trains: it runs without autograd and with dropout and zoneout at
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from unrolled.cells import Cell
 from unrolled.data.atomic import replacing
 from unrolled.errors import RunError
+from unrolled.kernels import Streams, streams
 from unrolled.state import check_like, leaves, rebuild, where
 
 NO_SESSION = (
@@ -103,3 +105,55 @@ class Session:
             ) from error
         device = leaves(template)[0].device
         self.state = rebuild(template, [leaf.to(device) for leaf in leaves(state)])
+
+
+class StackSession(Session):
+    """A session through a stack of cells on the engine, its state kept there between steps."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        runs: Streams,
+        step: Callable[[Any, Any], tuple[Any, Any]],
+        initial: Callable[[int], Any],
+    ) -> None:
+        self._cells, self._streams = cells, runs
+        super().__init__(step, initial, runs.batch)
+        self.step = runs.step  # type: ignore[method-assign]  # no call more than needed
+
+    @property
+    def state(self) -> Any:
+        """The state of every cell, copied out of the engine; assigning it goes on from another."""
+        return self._streams.state()
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._streams.set_state(state)
+
+    def fork(self) -> Session:
+        other = StackSession(
+            self._cells, Streams(self._cells, self.batch_size), self._step, self._initial
+        )
+        other.state = self.state
+        return other
+
+
+def stack_session(
+    cells: Sequence[Cell],
+    batch_size: int,
+    step: Callable[[Any, Any], tuple[Any, Any]],
+    initial: Callable[[int], Any],
+    *,
+    plain: bool = True,
+) -> Session:
+    """A session through cells, each fed by the one before: on the engine where it can be.
+
+    Args:
+        cells: bound cells, lowest first. batch_size: the number of streams.
+        step, initial: as :class:`Session`'s, for where the engine cannot.
+        plain: whether nothing (residual, zoneout) stands between the cells.
+    """
+    runs = streams(cells, batch_size) if plain and batch_size > 0 else None
+    if runs is None:
+        return Session(step, initial, batch_size)
+    return StackSession(cells, runs, step, initial)

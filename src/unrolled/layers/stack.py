@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from unrolled import kernels
 from unrolled.cells import Cell
-from unrolled.layers.dropout import variational_mask
-from unrolled.state import check_like, map_state
+from unrolled.kernels import loop
+from unrolled.layers import recompute
+from unrolled.layers.dropout import recurrent_mask, variational_mask
+from unrolled.state import check_like, map_state, stack
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class StackOptions:
     variational: bool = False
     residual: bool = False
     zoneout: tuple[float, ...] = ()
+    recurrent_dropout: float = 0.0
+    recompute: int = False
 
 
 def run_stack(
@@ -36,37 +40,67 @@ def run_stack(
     training: bool,
     lengths: Tensor | Sequence[int] | None = None,
     feedback: Tensor | None = None,
+    resets: Tensor | None = None,
+    initial: Sequence[Any] | None = None,
+    record: list[Any] | None = None,
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Runs x [T, B, I] through ``cells`` (by layer, forward before reverse); output and final states.
 
-    Without ``states`` it starts from the initial ones.
+    Without ``states`` it starts from the ``initial`` ones (default: the cells'), to which ``resets``
+    [T, B] go back. ``record`` receives the states after every step, [T, B, n], of each cell.
     """
-    lengths = check_lengths(lengths, steps=x.shape[0], batch=x.shape[1])
-    if states is None:
-        states = [cell.initial_state(x.shape[1]) for cell in cells]
-    else:
-        _check_states(cells, states, x.shape[1])
+    steps, batch = x.shape[:2]
+    lengths = check_lengths(lengths, steps=steps, batch=batch)
+    resets = check_resets(resets, steps=steps, batch=batch, device=x.device)
+    if states is not None:
+        _check_states(cells, states, batch)
+    if initial is None and (states is None or resets is not None):
+        initial = [cell.initial_state(batch) for cell in cells]
     final: list[Any] = []
     for first in range(0, len(cells), directions):
         if first:
             x = _drop(x, options, training)
         outputs = []
         for direction in range(directions):
-            cell, state = cells[first + direction], states[first + direction]
-            output, state = kernels.run(
-                cell,
-                x,
-                state,
-                lengths=lengths,
-                reverse=direction == 1,
-                zoneout=_zoneout(state, len(x), options.zoneout, training),
-                feedback=feedback,
-            )
+            index = first + direction
+            state = cast(Sequence[Any], initial if states is None else states)[index]
+            call: dict[str, Any] = {
+                "lengths": lengths,
+                "reverse": direction == 1,
+                "zoneout": _zoneout(state, steps, options.zoneout, training),
+                "feedback": feedback,
+            }
+            if resets is not None:
+                call |= {"resets": resets, "reset_state": cast(Sequence[Any], initial)[index]}
+            cell = _thinned(cells[index], x, options, training)
+            output, state = _run(cell, x, state, call, options, record)
             outputs.append(output)
             final.append(state)
         output = outputs[0] if directions == 1 else torch.cat(outputs, -1)
         x = output + x if options.residual and first else output
     return x, tuple(final)
+
+
+def _run(
+    cell: Cell,
+    x: Tensor,
+    state: Any,
+    call: dict[str, Any],
+    options: StackOptions,
+    record: list[Any] | None,
+) -> tuple[Tensor, Any]:
+    """One cell over time: by the chosen executor, in pieces, or by the loop that shows every state."""
+    if record is not None:
+        after: dict[int, Any] = {}
+        output, final = loop.run(cell, x, state, record=after.__setitem__, **call)
+        ordered = [after[t] for t in range(len(x))]
+        empty = map_state(lambda part: part.new_zeros(0, *part.shape), state)
+        record.append(stack(ordered) if ordered else empty)
+        return output, final
+    piece = recompute.piece_length(options.recompute, len(x))
+    if options.recompute and piece < len(x) and recompute.applies():
+        return recompute.run(cell, x, state, piece=piece, **call)
+    return kernels.run(cell, x, state, **call)
 
 
 def _check_states(cells: Sequence[Cell], states: Sequence[Any], batch: int) -> None:
@@ -98,6 +132,34 @@ def check_lengths(
     if batch and not (int(lengths.min()) >= 0 and int(lengths.max()) <= steps):
         raise ValueError(f"lengths must be in 0..{steps} (the input's T), {lengths.tolist()} given")
     return None if bool((lengths == steps).all()) else lengths
+
+
+def check_resets(
+    resets: Tensor | None, *, steps: int, batch: int, device: torch.device
+) -> Tensor | None:
+    """``resets`` on ``device``; None if nothing is reset.
+
+    Raises:
+        ValueError: unless they are booleans [T, B].
+    """
+    if resets is None:
+        return None
+    resets = torch.as_tensor(resets)
+    if resets.dtype != torch.bool or resets.shape != (steps, batch):
+        raise ValueError(
+            f"resets must be booleans, one for each of {steps} steps of {batch} sequences, "
+            f"{list(resets.shape)} of {resets.dtype} given"
+        )
+    return resets.to(device) if bool(resets.any()) else None
+
+
+def _thinned(cell: Cell, x: Tensor, options: StackOptions, training: bool) -> Cell:
+    """The cell under recurrent dropout's mask, drawn anew for each call, in training."""
+    if not training or options.recurrent_dropout == 0:
+        return cell
+    return cell.with_recurrent_mask(
+        recurrent_mask(x, cell.recurrent_size, options.recurrent_dropout)
+    )
 
 
 def _drop(x: Tensor, options: StackOptions, training: bool) -> Tensor:

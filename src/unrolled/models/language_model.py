@@ -47,7 +47,8 @@ class LanguageModel(nn.Module):
         tied: the output layer shares the embedding's weights; if H differs from E, a linear layer
             maps between them.
         dropout: between layers and before the output. input_dropout: of embedded inputs.
-        embedding_dropout: of whole symbols. zoneout, residual: see :class:`unrolled.Recurrent`.
+        embedding_dropout: of whole symbols. zoneout, recurrent_dropout, weight_dropout, residual: see
+            :class:`unrolled.Recurrent`.
 
     >>> model = LanguageModel(10, cell="gru", hidden_size=8)
     >>> log_probs, state = model.step(torch.tensor([3, 4]), model.start(2))
@@ -69,6 +70,8 @@ class LanguageModel(nn.Module):
         input_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         zoneout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
         residual: bool = False,
     ) -> None:
         super().__init__()
@@ -94,6 +97,8 @@ class LanguageModel(nn.Module):
             variational=True,
             residual=residual,
             zoneout=zoneout,
+            recurrent_dropout=recurrent_dropout,
+            weight_dropout=weight_dropout,
             **options,
         )
         self.output_dropout = VariationalDropout(0.0 if owns_output else dropout)

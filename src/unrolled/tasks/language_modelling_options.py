@@ -60,6 +60,8 @@ class RecurrentModel:
         input_dropout: Likewise of the embedded inputs.
         embedding_dropout: Share of symbols dropped altogether.
         zoneout: Share of units that keep their previous value.
+        recurrent_dropout: Share of units hidden from the recurrent products, the same all through a window.
+        weight_dropout: Share of the recurrent matrices' entries dropped in each window.
         residual: From the second layer on, add a layer's input to its output.
     """
 
@@ -72,10 +74,13 @@ class RecurrentModel:
     input_dropout: float = 0.0
     embedding_dropout: float = 0.0
     zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
+    weight_dropout: float = 0.0
     residual: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("dropout", "input_dropout", "embedding_dropout", "zoneout"):
+        shares = ("dropout", "input_dropout", "embedding_dropout", "zoneout")
+        for name in (*shares, "recurrent_dropout", "weight_dropout"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 flag = name.replace("_", "-")

@@ -1,0 +1,1 @@
+"""The opponents, each written as its best users would write it."""

@@ -1,0 +1,46 @@
+"""The compiled engine (``unrolled._engine``), where this installation has it.
+
+``UNROLLED_ENGINE=0`` leaves it out; ``UNROLLED_REQUIRE_ENGINE=1`` makes its absence an error, so that a
+broken build cannot pass as a pure Python installation.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+def _load() -> ModuleType | None:
+    if os.environ.get("UNROLLED_ENGINE", "1") == "0":
+        return None
+    try:
+        return import_module("unrolled._engine")
+    except ImportError:
+        return None
+
+
+engine: Any = _load()
+
+
+def missing() -> bool:
+    """Whether there is no engine.
+
+    Raises:
+        RuntimeError: there is none, and the environment requires it.
+    """
+    if engine is None and os.environ.get("UNROLLED_REQUIRE_ENGINE", "0") not in ("", "0"):
+        raise RuntimeError(
+            "UNROLLED_REQUIRE_ENGINE is set, but the native engine is not built (`make engine`) "
+            "or switched off by UNROLLED_ENGINE=0"
+        )
+    return engine is None
+
+
+def isa() -> str | None:
+    """The instruction set that the engine uses (``avx512``, ``avx2``, ``baseline``); None without engine.
+
+    ``UNROLLED_ENGINE_ISA`` forces another that the machine has.
+    """
+    return None if missing() else str(engine.isa())
