@@ -27,6 +27,12 @@ def test_help_lists_every_command_in_the_order_of_the_table(unrolled: Any) -> No
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_table_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    target, summary = cli.COMMANDS[name]
+    assert cli.resolve(target)().help.partition("\n\n")[0] == summary
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_help(unrolled: Any, name: str) -> None:
     ended = unrolled(name, "--help")
     assert (ended.code, ended.err) == (0, "")

@@ -15,21 +15,46 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from cyclopts import App, CycloptsError
 
 from unrolled import __version__
 from unrolled.errors import UnrolledError
 
-# Name → "module:function"; the function takes the arguments after the name and gives an App.
-COMMANDS: dict[str, str] = {
-    "train": "unrolled.cli.train:command",
-    "evaluate": "unrolled.cli.evaluate:command",
-    "predict": "unrolled.cli.predict:command",
-    "generate": "unrolled.cli.generate:command",
-    "demo": "unrolled.cli.demo:command",
-    "info": "unrolled.cli.info:command",
+
+class Command(NamedTuple):
+    """A row of the table: "module:function", which takes the arguments after the name, and a summary."""
+
+    target: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "train": Command(
+        "unrolled.cli.train:command",
+        "Train a model, or continue where the same command was interrupted.",
+    ),
+    "evaluate": Command(
+        "unrolled.cli.evaluate:command",
+        "Measure a trained model on its test data, or on a file of yours.",
+    ),
+    "predict": Command(
+        "unrolled.cli.predict:command",
+        "Predict for each line of the standard input, or of a file.",
+    ),
+    "generate": Command(
+        "unrolled.cli.generate:command",
+        "Draw text from a trained language model; the prompt is printed before it.",
+    ),
+    "demo": Command(
+        "unrolled.cli.demo:command",
+        "Train a character language model in three minutes, see it win and write a page.",
+    ),
+    "info": Command(
+        "unrolled.cli.info:command",
+        "Show versions, instruction set, threads, executors, extras, and a comparison with torch.nn.",
+    ),
 }
 
 _EPILOGUE = """\
@@ -80,7 +105,8 @@ def assemble(arguments: Sequence[str] = ()) -> App:
     """The whole program as a cyclopts App, with the options that these arguments need.
 
     Args:
-        arguments: The command line; which options ``train`` has depends on its task and model.
+        arguments: The command line. Only the command that it names is loaded, of the others there is
+            the summary; which options ``train`` has depends on its task and model.
     """
     app = App(
         name="unrolled",
@@ -89,9 +115,11 @@ def assemble(arguments: Sequence[str] = ()) -> App:
         help_format="plaintext",
         version=__version__,
     )
-    for order, (name, target) in enumerate(COMMANDS.items()):
-        build: Callable[[Sequence[str]], App] = resolve(target)
-        command = build(arguments[1:] if list(arguments[:1]) == [name] else ())
+    for order, (name, (target, summary)) in enumerate(COMMANDS.items()):
+        command = App(name=name, help=summary)
+        if list(arguments[:1]) == [name]:
+            build: Callable[[Sequence[str]], App] = resolve(target)
+            command = build(arguments[1:])
         command.help_epilogue, command.sort_key = "", order
         app.command(command)
     return app
