@@ -8,8 +8,6 @@
 namespace unrolled {
 namespace UNROLLED_ISA {
 
-constexpr int DENSE_INNER = 384;  // terms of one sum: a panel of them fits the first cache
-
 INLINE long odd(long rows) { return rows | 1; }
 INLINE int panels_of(int units) { return (units + NB - 1) / NB; }
 
@@ -28,15 +26,13 @@ static void block_rows(const float* x, long stride, int n, int units, float* pla
   }
 }
 
-// c = (init or bias or 0) + A B for some panels, the sums cut into pieces of DENSE_INNER.
-static void multiply_long(int rows, int inner, const float* a, long a_block, const float* packed, int panel, float* c,
-                          long c_row, const float* bias, bool half) {
+// One panel of c = bias + A B.
+static void multiply_panel(int rows, int inner, const float* a, long a_block, const float* packed, int panel, float* c,
+                           long c_row, const float* bias, bool half) {
   long stride = (long)inner * NB;
-  for (int k = 0; k < inner; k += DENSE_INNER) {
-    Segment segment = {a + k / NB * a_block, a_block, smaller(DENSE_INNER, inner - k)};
-    Target target = {c, k ? c : bias, k ? c_row : 0};
-    multiply(rows, 1, half ? 0 : 1, &segment, 1, 0, packed + panel * stride + (long)k * NB, stride, &target, c_row);
-  }
+  Segment segment = {a, a_block, inner};
+  Target target = {c, bias, 0};
+  multiply_long(rows, 1, half ? 0 : 1, &segment, 1, packed + panel * stride, stride, &target, c_row);
 }
 
 static void linear_work(void* data, const Team& team) {
@@ -54,7 +50,7 @@ static void linear_work(void* data, const Team& team) {
       int lanes = smaller(NB, d.outer - p * NB);
       bool direct = lanes == NB;
       float* c = direct ? d.y + r0 * d.y_row + p * NB : edge;
-      multiply_long(n, d.inner, plane, block, d.packed, p, c, direct ? d.y_row : NB,
+      multiply_panel(n, d.inner, plane, block, d.packed, p, c, direct ? d.y_row : NB,
                     d.bias ? d.bias + p * NB : nullptr, lanes <= W);
       if (!direct)
         for (int r = 0; r < n; r++) memcpy(d.y + (r0 + r) * d.y_row + p * NB, edge + r * NB, sizeof(float) * lanes);
@@ -121,7 +117,7 @@ static void cross_entropy_chunk(const Dense& d, const Team& team, long r0, int n
   int tail = d.outer - (panels - 1) * NB;  // lanes of the last panel
   for (int j = j0; j < j1; j++) {
     float* c = logits + j * block;
-    multiply_long(n, d.inner, hp, block, d.packed, j, c, NB, d.bias ? d.bias + j * NB : nullptr, false);
+    multiply_panel(n, d.inner, hp, block, d.packed, j, c, NB, d.bias ? d.bias + j * NB : nullptr, false);
     if (j == panels - 1)
       for (int r = 0; r < n; r++)
         for (int i = tail; i < NB; i++) c[r * NB + i] = -__builtin_inff();
@@ -193,7 +189,7 @@ static void cross_entropy_chunk(const Dense& d, const Team& team, long r0, int n
   int i0 = ins * team.id / team.size, i1 = ins * (team.id + 1) / team.size;
   for (int i = i0; i < i1; i++) {
     int lanes = smaller(NB, d.inner - i * NB);
-    multiply_long(n, d.outer, logits, block, d.packed_back, i, edge, NB, nullptr, lanes <= W);
+    multiply_panel(n, d.outer, logits, block, d.packed_back, i, edge, NB, nullptr, lanes <= W);
     for (int r = 0; r < n; r++) memcpy(d.y + (r0 + r) * d.y_row + i * NB, edge + r * NB, sizeof(float) * lanes);
   }
   team.sync();

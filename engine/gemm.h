@@ -32,6 +32,10 @@ typedef void (*Kernel)(const Segment*, int, long, const float*, long, Target*, l
 
 #define UNROLL _Pragma("GCC unroll 32")
 
+// Terms of one sum: of so many a panel stays in the first cache (or close to it) from one tile of rows to the next.
+constexpr int TERMS = NB == 16 ? 384 : 512;
+constexpr int SEGMENTS = 64;
+
 template <int M, int P, int H>  // rows, panels, vectors of each panel (2; 1 for a half)
 __attribute__((noinline)) void kernel(const Segment* segments, int count, long row, const float* b, long panel,
                                       Target* out, long c_row, long m0) {
@@ -147,6 +151,35 @@ static void multiply(int m, int panels, int half_from, const Segment* segments, 
     }
     p += n;
   }
+}
+
+// The same, long sums cut into pieces of about TERMS that go over all panels and rows before the next piece does.
+static void multiply_long(int m, int panels, int half_from, const Segment* segments, int count, const float* b, long panel,
+                          Target* out, long c_row) {
+  long total = 0;
+  for (int i = 0; i < count; i++) total += segments[i].k;
+  if (m <= ROWS_1 || total <= TERMS) {
+    multiply(m, panels, half_from, segments, count, 0, b, panel, out, c_row);
+    return;
+  }
+  Segment group[SEGMENTS];
+  int members = 0, terms = 0;
+  for (int i = 0; i < count; i++)
+    for (int k = 0; k < segments[i].k; k += TERMS) {
+      int n = smaller(TERMS, segments[i].k - k);
+      if (members && terms + n > TERMS) {
+        multiply(m, panels, half_from, group, members, 0, b, panel, out, c_row);
+        b += (long)terms * NB;
+        members = terms = 0;
+        for (int p = 0; p < panels; p++) {  // go on from what is there
+          out[p].init = out[p].c;
+          out[p].init_row = c_row;
+        }
+      }
+      group[members++] = {segments[i].p + (long)(k / NB) * segments[i].stride, segments[i].stride, n};
+      terms += n;
+    }
+  multiply(m, panels, half_from, group, members, 0, b, panel, out, c_row);
 }
 
 // c[M rows of `stride`, P*NB] += a^T b over n rows: outer products of two planes' blocks, for weight gradients.

@@ -13,12 +13,17 @@ List<T> Plan::list(int count) {
   return made;
 }
 
+constexpr int MOST_OPERANDS = 64;  // gates, and of one product: what Worker has room for
+
 // Reads the integers of docs/explanation/engine.md in order; anything out of range is refused.
 struct Decoder {
   Plan& plan;
   const std::vector<int64_t>& ints;
   const std::vector<double>& floats;
   size_t at = 0, float_at = 0;
+  bool backward = false;          // the pass that is read
+  std::vector<int> columns = {};  // of each weight; 0: not known yet
+  std::vector<Pack> packs = {};
 
   [[noreturn]] static void refuse(const std::string& what) { throw std::invalid_argument("not a plan of this engine: " + what); }
 
@@ -30,23 +35,35 @@ struct Decoder {
   }
   int count(const char* what) { return number(0, 4096, what); }
   int plane(const char* what) { return number(0, plan.planes.count - 1, what); }
+  int plane(int kind, const char* what) {
+    int p = plane(what);
+    if (plan.planes[p].kind != kind) refuse(std::string(what) + " is a plane of another kind");
+    return p;
+  }
   Operand operand(const char* what) {
     int p = plane(what);
     int shift = number(-1, 0, "shift");
     if (shift && plan.planes[p].kind != STATE) refuse("a shift on a plane that is no state");
+    if (!backward && plan.planes[p].kind >= DY) refuse(std::string(what) + " belongs to the backward pass");
     return {p, shift};
   }
-  int units(const Operand& o) { return plan.units(plan.planes[o.plane].size); }
+  int units(const Operand& o) { return units(o.plane); }
+  int units(int p) { return plan.units(plan.planes[p].size); }
+  bool one_row(const Operand& o) { return plan.planes[o.plane].kind == VECTOR || plan.planes[o.plane].kind == VECGRAD; }
+  bool per_row(const Operand& o) { return plan.planes[o.plane].size == ROW; }
 
   void product(Product& p) {
-    p.weight = number(0, 63, "weight");
-    p.transposed = number(0, 1, "transposed");
+    p.weight = number(1, 63, "weight");
+    p.transposed = number(backward, backward, "transposed");  // each pass has its weights packed in one way
     p.block_size = number(0, plan.sizes.count - 1, "block size");
-    p.blocks = plan.list<int>(count("blocks"));
+    p.blocks = plan.list<int>(number(1, MOST_OPERANDS, "blocks"));
     for (int i = 0; i < p.blocks.count; i++) p.blocks[i] = number(0, 63, "block");
-    p.inputs = plan.list<Operand>(count("inputs"));
-    for (int i = 0; i < p.inputs.count; i++) p.inputs[i] = operand("input");
-    p.outputs = plan.list<Output>(count("outputs"));
+    p.inputs = plan.list<Operand>(number(1, MOST_OPERANDS, "inputs"));
+    for (int i = 0; i < p.inputs.count; i++) {
+      p.inputs[i] = operand("input");
+      if (one_row(p.inputs[i])) refuse("a product of a vector");
+    }
+    p.outputs = plan.list<Output>(number(1, MOST_OPERANDS, "outputs"));
     for (int i = 0; i < p.outputs.count; i++) {
       Output& o = p.outputs[i];
       o.to = operand("output");
@@ -56,10 +73,12 @@ struct Decoder {
       } else {
         o.from = {number(-1, plan.planes.count - 1, "init plane"), number(-1, 0, "shift")};
       }
+      if (one_row(o.to) || per_row(o.to)) refuse("a product into a vector or a number per row");
+      if (o.init && !per_row(o.from) && units(o.from) != units(o.to)) refuse("a product from a plane of another size");
     }
     bool fits = p.transposed ? p.outputs.count == 1 && p.inputs.count == p.blocks.count
                              : p.inputs.count == 1 && p.outputs.count == p.blocks.count;
-    if (!fits || p.blocks.count == 0) refuse("a product whose blocks do not fit");
+    if (!fits) refuse("a product whose blocks do not fit");
     int block = plan.sizes[p.block_size];
     for (int i = 0; i < (p.transposed ? p.inputs.count : p.outputs.count); i++)
       if (units(p.transposed ? p.inputs[i] : p.outputs[i].to) != block) refuse("a product's block size");
@@ -67,9 +86,12 @@ struct Decoder {
                   p.transposed ? block * p.blocks.count : units(p.inputs[0]),
                   p.transposed ? units(p.outputs[0].to) : block);
     if (p.weight >= plan.weights) plan.weights = p.weight + 1;
+    int wide = p.transposed ? packs[p.pack].outer : packs[p.pack].inner;
+    if ((int)columns.size() <= p.weight) columns.resize(p.weight + 1, 0);
+    if (columns[p.weight] && columns[p.weight] != wide) refuse("a weight of two widths");
+    columns[p.weight] = wide;
   }
 
-  std::vector<Pack> packs;
   int pack(int weight, int transposed, int block, const List<int>& blocks, int inner, int outer) {
     for (size_t i = 0; i < packs.size(); i++) {
       const Pack& k = packs[i];
@@ -85,7 +107,11 @@ struct Decoder {
   void pointwise(Pointwise& p) {
     p.size = number(-1, plan.sizes.count - 1, "program size");
     p.bindings = plan.list<Operand>(number(0, 48, "bindings"));
-    for (int i = 0; i < p.bindings.count; i++) p.bindings[i] = operand("binding");
+    for (int i = 0; i < p.bindings.count; i++) {
+      p.bindings[i] = operand("binding");
+      if (!per_row(p.bindings[i]) && (p.size == ROW || units(p.bindings[i]) != plan.sizes[p.size]))
+        refuse("a program over a plane of another size");
+    }
     p.temps = number(0, 24, "temps");
     p.code = plan.list<Instruction>(count("code"));
     int last = p.bindings.count + p.temps - 1;
@@ -93,6 +119,10 @@ struct Decoder {
       Instruction& n = p.code[i];
       n.op = number(0, OPS - 1, "op");
       n.d = number(0, last, "register");
+      bool sums = n.op == VECACC || n.op == VECSUM;
+      int kind = n.d < p.bindings.count ? plan.planes[p.bindings[n.d].plane].kind : STEP;
+      if (sums != (kind == VECGRAD) || kind == VECTOR) refuse("an instruction that writes to a vector, or sums elsewhere");
+      if (p.size != ROW && n.d < p.bindings.count && per_row(p.bindings[n.d])) refuse("units written to a number per row");
       n.a = number(0, last, "register");
       n.b = number(0, last, "register");
       n.c = number(0, last, "register");
@@ -113,10 +143,13 @@ struct Decoder {
         r.op = number(0, 2, "reduction");
         r.from = operand("reduction's source");
         r.to = operand("reduction's result");
-        if (plan.planes[r.to.plane].size != ROW) refuse("a reduction into units");
+        if (!per_row(r.to) || per_row(r.from)) refuse("a reduction that is not of units to a number per row");
       }
       s.programs = plan.list<Pointwise>(count("programs"));
-      for (int k = 0; k < s.programs.count; k++) pointwise(s.programs[k]);
+      for (int k = 0; k < s.programs.count; k++) {
+        pointwise(s.programs[k]);
+        if (s.programs[k].size == ROW) plan.local = false;
+      }
       if (s.products.count || s.reductions.count) plan.local = false;
     }
     return made;
@@ -126,7 +159,7 @@ struct Decoder {
     if (number(0, 1 << 20, "version") != 1) refuse("another version");
     plan.training = number(0, 1, "training");
     plan.sizes = plan.list<int>(count("sizes"));
-    for (int i = 0; i < plan.sizes.count; i++) plan.sizes[i] = number(1, 1 << 24, "size");
+    for (int i = 0; i < plan.sizes.count; i++) plan.sizes[i] = number(1, 1 << 20, "size");
     plan.planes = plan.list<Plane>(count("planes"));
     for (int i = 0; i < plan.planes.count; i++) {
       Plane& p = plan.planes[i];
@@ -134,58 +167,77 @@ struct Decoder {
       p.size = number(-1, plan.sizes.count - 1, "size");
       p.source = number(-1, 4096, "source");
       p.source2 = number(-1, 4096, "source");
-      if (p.kind == VECTOR || p.kind == VECGRAD) {
-        if (p.source < 0 || p.source2 < 0 || p.size < 0) refuse("a vector without source");
+      bool vector = p.kind == VECTOR || p.kind == VECGRAD;
+      bool units = vector || p.kind == GATE || p.kind == EXTERN || p.kind == DY || p.kind == CARRY;
+      if (units && p.size == ROW) refuse("a number per row where there are units");
+      if (p.kind == EXTERN && p.source < 0) refuse("an extern without source");
+      if (vector) {
+        if (p.source < 0 || p.source2 < 0) refuse("a vector without source");
         if (p.source >= plan.vectors) plan.vectors = p.source + 1;
       }
       if (p.kind == EXTERN && p.source >= plan.externs) plan.externs = p.source + 1;
     }
-    plan.gates = plan.list<Gate>(count("gates"));
-    for (int i = 0; i < plan.gates.count; i++) {
-      plan.gates[i].plane = plane("gate");
-      plan.gates[i].biases = plan.list<int>(count("biases"));
-      for (int k = 0; k < plan.gates[i].biases.count; k++) plan.gates[i].biases[k] = plane("bias");
-    }
-    if (plan.gates.count == 0) refuse("no gate");
-    int hidden = plan.units(plan.planes[plan.gates[0].plane].size);
+    plan.gates = plan.list<Gate>(number(1, MOST_OPERANDS, "gates"));
     List<int> all = plan.list<int>(plan.gates.count);
-    for (int i = 0; i < all.count; i++) {
+    int hidden = 0;
+    for (int i = 0; i < plan.gates.count; i++) {
+      Gate& gate = plan.gates[i];
       all[i] = i;
-      if (plan.units(plan.planes[plan.gates[i].plane].size) != hidden) refuse("gates of different sizes");
+      gate.plane = plane(GATE, "gate");
+      if (i == 0) hidden = units(gate.plane);
+      if (units(gate.plane) != hidden) refuse("gates of different sizes");
+      gate.biases = plan.list<int>(count("biases"));
+      for (int k = 0; k < gate.biases.count; k++) {
+        gate.biases[k] = plane(VECTOR, "bias");
+        if (units(gate.biases[k]) != hidden) refuse("a bias of another size");
+      }
     }
     pack(0, 0, hidden, all, plan.input_size, hidden);
     if (plan.training) pack(0, 1, hidden, all, hidden * all.count, plan.input_size);
     plan.weights = 1;
+    columns = {plan.input_size};
     plan.states = plan.list<State>(count("states"));
     for (int i = 0; i < plan.states.count; i++) {
-      plan.states[i].plane = plane("state");
-      plan.states[i].carry = number(-1, plan.planes.count - 1, "carry");
-      if (plan.training && plan.states[i].carry < 0) refuse("a state without gradient");
+      State& state = plan.states[i];
+      state.plane = plane(STATE, "state");
+      if (plan.planes[state.plane].size == ROW) refuse("a state with one number per row");
+      state.carry = plan.training ? plane(CARRY, "carry") : number(-1, -1, "carry");
+      if (plan.training && units(state.carry) != units(state.plane)) refuse("a gradient of another size than its state");
     }
     if (plan.states.count == 0) refuse("no state");
     plan.dy = number(-1, plan.planes.count - 1, "dy");
+    if (plan.dy >= 0 && (plan.planes[plan.dy].kind != DY || units(plan.dy) != units(plan.states[0].plane))) refuse("dy");
     plan.forward = stages();
+    backward = true;
     plan.backward = stages();
     plan.gate_gradients = plan.list<int>(count("gate gradients"));
-    for (int i = 0; i < plan.gate_gradients.count; i++) plan.gate_gradients[i] = plane("gate gradient");
-    if (plan.training && plan.gate_gradients.count != plan.gates.count) refuse("gates without gradients");
+    for (int i = 0; i < plan.gate_gradients.count; i++) {
+      plan.gate_gradients[i] = plane(GRAD, "gate gradient");
+      if (units(plan.gate_gradients[i]) != hidden) refuse("a gate's gradient of another size");
+    }
+    if (plan.gate_gradients.count != (plan.training ? plan.gates.count : 0)) refuse("gates without gradients");
     plan.weight_gradients = plan.list<WeightGradient>(count("weight gradients"));
     for (int i = 0; i < plan.weight_gradients.count; i++) {
       WeightGradient& g = plan.weight_gradients[i];
-      g.slot = number(1, 63, "slot");
+      g.slot = number(1, plan.weights - 1, "slot");
       g.block = number(0, 63, "block");
       g.size = number(0, plan.sizes.count - 1, "size");
-      g.gradient = plane("gradient");
+      g.gradient = plane(GRAD, "gradient");
       g.argument = operand("argument");
+      int kind = plan.planes[g.argument.plane].kind;
+      if (kind != STATE && kind != SAVED && kind != GATE && kind != EXTERN) refuse("an argument that is not kept");
+      if (units(g.gradient) != plan.sizes[g.size] || units(g.argument) != columns[g.slot]) refuse("a weight's gradient of another size");
     }
     plan.vector_gradients = plan.list<VectorGradient>(count("vector gradients"));
     for (int i = 0; i < plan.vector_gradients.count; i++) {
       VectorGradient& g = plan.vector_gradients[i];
       g.tensor = number(0, 4096, "tensor");
       g.block = number(0, 4096, "block");
-      g.gradient = plane("gradient");
+      g.gradient = plane(GRAD, "gradient");
       if (g.tensor >= plan.vectors) plan.vectors = g.tensor + 1;
     }
+    if (!plan.training && (plan.backward.count || plan.weight_gradients.count || plan.vector_gradients.count))
+      refuse("gradients without training");
     if (at != ints.size() || float_at != floats.size()) refuse("goes on after its end");
     plan.packs = plan.list<Pack>((int)packs.size());
     for (size_t i = 0; i < packs.size(); i++) plan.packs[(int)i] = packs[i];

@@ -115,7 +115,7 @@ struct Worker {
   }
 
   void product(const Product& p, int s, int m, int j, int jn, int half_at) const {
-    Segment segments[64];
+    Segment segments[SEGMENTS];
     Target targets[TARGETS];
     const Pack& pack = plan.packs[p.pack];
     for (int i = 0; i < p.inputs.count; i++) {
@@ -140,8 +140,8 @@ struct Worker {
           }
         }
       int half_from = half_at >= 0 && half_at < j + r0 + n ? larger(0, half_at - j - r0) * outs : n * outs;
-      multiply(m, n * outs, half_from, segments, p.inputs.count, 0, call.packed[p.pack] + (long)(j + r0) * outs * panel,
-               panel, targets, NB);
+      multiply_long(m, n * outs, half_from, segments, p.inputs.count,
+                    call.packed[p.pack] + (long)(j + r0) * outs * panel, panel, targets, NB);
     }
   }
 
@@ -181,7 +181,10 @@ struct Worker {
       share(blocks_of(n), &j0, &j1);
       int half_at = half_block(n) ? blocks_of(n) - 1 : -1;
       int tile = larger(1, smaller(MOST_BLOCKS, TILE / (m * NB)));
-      for (int j = j0; j < j1; j += tile) {
+      // To and fro, so that what a step leaves in the caches of large weights is where the next one begins.
+      int tiles = (j1 - j0 + tile - 1) / tile;
+      for (int k = 0; k < tiles; k++) {
+        int j = j0 + tile * (s & 1 ? tiles - 1 - k : k);
         int jn = smaller(tile, j1 - j);
         for (int i = 0; i < st.products.count; i++)
           if (plan.planes[st.products[i].outputs[0].to.plane].size == size)
@@ -244,8 +247,8 @@ struct Worker {
           const float* bias = own.gate_bias[g0 + g];
           targets[g] = {a.p + j * a.block + row0 * NB, bias ? bias + j * NB : nullptr, 0};
         }
-        multiply((int)rows, gn, half ? 0 : gn, &segment, 1, 0, call.packed[0] + ((long)j * gates + g0) * panel, panel,
-                 targets, NB);
+        multiply_long((int)rows, gn, half ? 0 : gn, &segment, 1, call.packed[0] + ((long)j * gates + g0) * panel, panel,
+                      targets, NB);
       }
     }
   }
@@ -436,7 +439,7 @@ struct Worker {
 
   void input_gradient(int s0, int s1) const {
     int n = plan.input_size, gates = plan.gates.count, j0, j1;
-    Segment segments[64];
+    Segment segments[SEGMENTS];
     for (int g = 0; g < gates; g++) {
       const PlaneAt& a = own.planes[plan.gate_gradients[g]];
       segments[g] = {a.p, a.block, units(plan.gates[0].plane)};
@@ -447,8 +450,8 @@ struct Worker {
     for (int j = j0; j < j1; j++) {
       Target target = {own.dx.p + j * own.dx.block, nullptr, 0};
       bool half = j == blocks_of(n) - 1 && half_block(n);
-      multiply((int)(offset[s1] - offset[s0]), 1, half ? 0 : 1, segments, gates, 0, call.packed[1] + j * panel, panel,
-               &target, NB);
+      multiply_long((int)(offset[s1] - offset[s0]), 1, half ? 0 : 1, segments, gates, call.packed[1] + j * panel, panel,
+                    &target, NB);
     }
     team.sync();
     unpack(call.dx, own.dx, 0, n, s0, s1);
