@@ -37,11 +37,12 @@ html_title = "unrolled"
 
 
 def modules(package: str) -> Iterator[str]:
-    """A room, then the modules in it, by name."""
+    """A room, then the modules in it and in rooms below, by name."""
     yield package
-    for found in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if not found.name.startswith("_"):
-            yield f"{package}.{found.name}"
+    path = importlib.import_module(package).__path__
+    for found in pkgutil.walk_packages(path, f"{package}."):
+        if not found.name.rpartition(".")[2].startswith("_"):
+            yield found.name
 
 
 class Room(SphinxDirective):
@@ -65,12 +66,12 @@ class Cells(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """One row for each cell: name, what it is, gates, executor."""
         from unrolled.cells import CELLS, describe
-        from unrolled.kernels import explain
+        from unrolled.kernels import executor_of, isa
 
         lines = ["| name | what it is | gates | over a sequence |", "|---|---|---|---|"]
         for name, factory in CELLS.items():
             gates = ", ".join(getattr(factory(2, 2), "gates", ())) or "–"
-            runs = explain(name).partition(": ")[2]
+            runs = executor_of(name).partition(": ")[2].removesuffix(f" ({isa()})")
             preset = getattr(factory, "keywords", {})
             given = ", ".join(f"`{key}={value!r}`" for key, value in preset.items())
             about = describe(factory) + (f" With {given}." if given else "")

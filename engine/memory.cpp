@@ -5,6 +5,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 #include <map>
 #include <mutex>
@@ -46,9 +49,20 @@ struct Pool {
   }
 };
 
+Pool* one = nullptr;  // never destroyed: workspaces may outlive static destruction
+
+Pool* make() {
+  one = new Pool;
+#if defined(__unix__) || defined(__APPLE__)
+  // A child of fork must not find the lock held by a thread that it does not have.
+  pthread_atfork([] { one->mutex.lock(); }, [] { one->mutex.unlock(); }, [] { one->mutex.unlock(); });
+#endif
+  return one;
+}
+
 Pool& pool() {
-  static Pool* one = new Pool;  // never destroyed: workspaces may outlive static destruction
-  return *one;
+  static Pool* made = make();
+  return *made;
 }
 
 }  // namespace

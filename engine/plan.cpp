@@ -168,8 +168,7 @@ struct Decoder {
       p.source = number(-1, 4096, "source");
       p.source2 = number(-1, 4096, "source");
       bool vector = p.kind == VECTOR || p.kind == VECGRAD;
-      bool units = vector || p.kind == GATE || p.kind == EXTERN || p.kind == DY || p.kind == CARRY;
-      if (units && p.size == ROW) refuse("a number per row where there are units");
+      if ((vector || p.kind == GATE) && p.size == ROW) refuse("a number per row where there are units");
       if (p.kind == EXTERN && p.source < 0) refuse("an extern without source");
       if (vector) {
         if (p.source < 0 || p.source2 < 0) refuse("a vector without source");
@@ -200,13 +199,12 @@ struct Decoder {
     for (int i = 0; i < plan.states.count; i++) {
       State& state = plan.states[i];
       state.plane = plane(STATE, "state");
-      if (plan.planes[state.plane].size == ROW) refuse("a state with one number per row");
       state.carry = plan.training ? plane(CARRY, "carry") : number(-1, -1, "carry");
-      if (plan.training && units(state.carry) != units(state.plane)) refuse("a gradient of another size than its state");
+      if (plan.training && plan.planes[state.carry].size != plan.planes[state.plane].size) refuse("a gradient of another size than its state");
     }
     if (plan.states.count == 0) refuse("no state");
     plan.dy = number(-1, plan.planes.count - 1, "dy");
-    if (plan.dy >= 0 && (plan.planes[plan.dy].kind != DY || units(plan.dy) != units(plan.states[0].plane))) refuse("dy");
+    if (plan.dy >= 0 && (plan.planes[plan.dy].kind != DY || plan.planes[plan.dy].size != plan.planes[plan.states[0].plane].size)) refuse("dy");
     plan.forward = stages();
     backward = true;
     plan.backward = stages();

@@ -79,16 +79,14 @@ inline double difference(const Guarded& got, const Doubles& wanted, double floor
   return worst / most;
 }
 
+inline void close(const Guarded& got, const Doubles& wanted, double most, const char* what, const char* file, int line) {
+  double d = difference(got, wanted);
+  bool right = d <= most && got.whole();
+  if (!right) std::fprintf(stderr, "%s:%d: %s is off by %g (%s)\n", file, line, what, d, unrolled::isa().name), std::abort();
+}
+
 // Fails where the difference is above `most`, and where a guard was overwritten.
-#define CLOSE(got, wanted, most)                                                                           \
-  do {                                                                                                     \
-    double d_ = difference(got, wanted);                                                                   \
-    if (!(d_ <= (most))) {                                                                                 \
-      std::fprintf(stderr, "%s:%d: %s is off by %g (%s)\n", __FILE__, __LINE__, #got, d_, unrolled::isa().name); \
-      std::abort();                                                                                        \
-    }                                                                                                      \
-    CHECK((got).whole());                                                                                  \
-  } while (0)
+#define CLOSE(got, wanted, most) close(got, wanted, most, #got, __FILE__, __LINE__)
 
 // Memory that nobody wrote is NaN, and the instruction set that UNROLLED_ENGINE_ISA names is the one that runs.
 inline void prepare() {

@@ -54,7 +54,7 @@ struct Sequence {
     for (size_t i = 0; i < floats.size(); i++) floats[i] = low + (high - low) * (random.number() + 1) / 2;
   }
   long at(int t, int b) const { return t * time + b * batch; }
-  void append(Numbers& to) const { to.insert(to.end(), {floats.address(), time, batch}); }
+  void append(Numbers& to) const { to.push_back(floats.address()), to.push_back(time), to.push_back(batch); }
 };
 
 struct Problem {

@@ -35,7 +35,7 @@ def info(*, seconds: float = 5.0) -> int:
     import torch
 
     from unrolled.cells import CELLS
-    from unrolled.kernels import EXECUTORS, explain
+    from unrolled.kernels import EXECUTORS, executor_of, isa
 
     rows = [
         ("unrolled", f"{__version__}, Python {platform.python_version()}"),
@@ -44,7 +44,8 @@ def info(*, seconds: float = 5.0) -> int:
         ("instruction set", torch.backends.cpu.get_cpu_capability()),
         ("threads", str(torch.get_num_threads())),
         ("CUDA", _cuda()),
-        ("executors", ", ".join(EXECUTORS)),
+        ("engine", isa() or "not built; cells that torch lacks run in a loop"),
+        ("executors", ", ".join(name for name in EXECUTORS if isa() or name != "engine")),
         *((f"extra {name}", state) for name, state in extras().items()),
     ]
     width = max(len(name) for name, _ in rows)
@@ -52,7 +53,7 @@ def info(*, seconds: float = 5.0) -> int:
         print(f"{name:{width}}  {text}")
     print("\ncells, and what runs them over a whole sequence:")
     for name in CELLS:
-        print(f"  {explain(name)}")
+        print(f"  {executor_of(name)}")
     if seconds > 0:
         print(f"\ntraining step (forward and backward), T={T} B={B} H={H}, float32, median:")
         _compare(seconds)
@@ -95,7 +96,7 @@ def _compare(seconds: float) -> None:
     pairs: list[tuple[str, torch.nn.Module, torch.nn.Module]] = [
         ("LSTM", torch.nn.LSTM(H, H), unrolled.LSTM(H, H)),
         ("GRU", torch.nn.GRU(H, H), unrolled.GRU(H, H)),
-        ('Recurrent("lstm")', torch.nn.LSTM(H, H), unrolled.Recurrent("lstm", H, H)),
+        ("RNN", torch.nn.RNN(H, H), unrolled.RNN(H, H)),
     ]
     for name, theirs, ours in pairs:
         turns = [functools.partial(_training_step, layer, x) for layer in (theirs, ours)]

@@ -98,6 +98,7 @@ def environment(workers: Workers) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(workers.device) if cuda else "cpu",
         "processes": workers.size,
         "executor": kernels.forced(),
+        "engine": kernels.isa(),
     }
 
 
