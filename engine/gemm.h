@@ -10,8 +10,10 @@ namespace unrolled {
 namespace UNROLLED_ISA {
 
 #if UNROLLED_WIDTH == 16 && defined(__AVX512F__)
+constexpr int REGISTERS = 32;
 constexpr int ROWS_1 = 14, ROWS_2 = 6, ROWS_4 = 3;  // most rows with 1, 2, 4 panels at once
 #else
+constexpr int REGISTERS = 16;
 constexpr int ROWS_1 = 6, ROWS_2 = 3, ROWS_4 = 1;
 #endif
 
@@ -49,16 +51,21 @@ __attribute__((noinline)) void kernel(const Segment* segments, int count, long r
       UNROLL for (int m = 0; m < M; m++) UNROLL for (int h = 0; h < H; h++) acc[m][p * H + h] = VR{};
     }
   }
+  // Rows first; where a whole line of B beside the sums would not fit the registers, columns first.
+  constexpr bool ROWS_FIRST = M * P * H + P * H < REGISTERS;
 #define UNROLLED_STEP(k)                                                                          \
   {                                                                                               \
-    VR bv[P * H];                                                                                 \
+    VR bv[P * H], av[M];                                                                          \
+    if (!ROWS_FIRST) UNROLL for (int m = 0; m < M; m++) av[m] = splat(a[m * NB + (k)]);           \
     UNROLL for (int p = 0; p < P; p++) UNROLL for (int h = 0; h < H; h++) {                       \
-      bv[p * H + h] = load(b + p * panel + (k)*NB + h * W);                                       \
+      const int j = p * H + h;                                                                    \
+      bv[j] = load(b + p * panel + (k)*NB + h * W);                                               \
       if (M >= 4 && h * W % 16 == 0) __builtin_prefetch(b + p * panel + ((k) + 16) * NB + h * W); \
+      if (!ROWS_FIRST) UNROLL for (int m = 0; m < M; m++) acc[m][j] = av[m] * bv[j] + acc[m][j];  \
     }                                                                                             \
-    UNROLL for (int m = 0; m < M; m++) {                                                          \
-      VR av = splat(a[m * NB + (k)]);                                                             \
-      UNROLL for (int j = 0; j < P * H; j++) acc[m][j] = av * bv[j] + acc[m][j];                  \
+    if (ROWS_FIRST) UNROLL for (int m = 0; m < M; m++) {                                          \
+      av[m] = splat(a[m * NB + (k)]);                                                             \
+      UNROLL for (int j = 0; j < P * H; j++) acc[m][j] = av[m] * bv[j] + acc[m][j];               \
     }                                                                                             \
   }
   for (int s = 0; s < count; s++) {

@@ -1,76 +1,12 @@
-// Three cells as plans written by hand, and one step of each in double precision.
+// Four cells as plans written by hand, and one step of each in double precision.
 //
 //   lstm   four gates of one size
 //   norm   a layer-normalised cell with a projection: two sizes, numbers per row, a tensor of the caller's (EXTERN),
 //          gradients of vectors summed in place (VECGRAD), products with and without a bias
 //   local  two gates and no product: units never meet
+//   level  a state and an extern of one number per row
 #pragma once
-#include <functional>
-
-#include "check.h"
-#include "executable.h"
-
-typedef std::vector<int64_t> Ints;
-
-struct Encoded {
-  Ints ints;
-  Doubles floats;
-};
-
-typedef std::vector<Doubles> Tensors;
-
-struct Cell {
-  const char* name;
-  int input;
-  std::vector<int> weights, vectors, externs, states;  // elements; elements; units; units
-  Encoded inference, training;
-  std::function<void(const Tensors& weights, const Tensors& vectors, const double* x, const double* const* externs,
-                     const Tensors& before, Tensors& after)>
-      step;
-};
-
-struct Code {
-  int op, d, a, b, c;
-  double imm;
-};
-
-// The lists of docs/explanation/engine.md: a count, then the items.
-struct Encoder {
-  Encoded made;
-
-  static Ints list(const std::vector<Ints>& items) {
-    Ints all{(int64_t)items.size()};
-    for (const Ints& item : items) all.insert(all.end(), item.begin(), item.end());
-    return all;
-  }
-  static Ints numbers(const Ints& items) {
-    Ints all{(int64_t)items.size()};
-    all.insert(all.end(), items.begin(), items.end());
-    return all;
-  }
-  static Ints join(const std::vector<Ints>& parts) {
-    Ints all;
-    for (const Ints& part : parts) all.insert(all.end(), part.begin(), part.end());
-    return all;
-  }
-  static Ints product(int weight, int transposed, int size, const Ints& blocks, const std::vector<Ints>& inputs,
-                      const std::vector<Ints>& outputs) {
-    return join({{weight, transposed, size}, numbers(blocks), list(inputs), list(outputs)});
-  }
-  Ints program(int size, const std::vector<Ints>& bindings, int temps, const std::vector<Code>& code) {
-    std::vector<Ints> items;
-    for (const Code& c : code) {
-      items.push_back({c.op, c.d, c.a, c.b, c.c});
-      made.floats.push_back(c.imm);
-    }
-    return join({{size}, list(bindings), {temps}, list(items)});
-  }
-  static Ints stage(const std::vector<Ints>& products, const std::vector<Ints>& reductions,
-                    const std::vector<Ints>& programs) {
-    return join({list(products), list(reductions), list(programs)});
-  }
-  void add(const Ints& ints) { made.ints.insert(made.ints.end(), ints.begin(), ints.end()); }
-};
+#include "encoding.h"
 
 namespace cells {
 
@@ -160,7 +96,7 @@ inline Cell lstm(int I, int H) {
   return c;
 }
 
-// a = W_ih x + b + W_hh h; n = (a - mean) / sqrt(var + eps); v = tanh(n gamma + beta); m = m' e + v (1 - e);
+// a = W_ih x + b + W_hh h + W_m m'; n = (a - mean) / sqrt(var + eps); v = tanh(n gamma + beta); m = m' e + v (1 - e);
 // h = W_p m + b_p, with an extern e of m's size
 inline Encoded norm_plan(int H, int O, bool training) {
   enum { A, HID, M, B_IH, GAMMA, BETA, B_P, E, MEAN, VAR, RSTD, CENTRED, SQUARE, NORMED, V, Q,
@@ -173,6 +109,7 @@ inline Encoded norm_plan(int H, int O, bool training) {
                            {STEP, 0, -1, -1}, {kept, 0, -1, -1}, {kept, 0, -1, -1}, {kept, 0, -1, -1}};
   std::vector<Ints> forward{
       Encoder::stage({Encoder::product(1, 0, 0, {0}, {{HID, -1}}, {{A, 0, 1, A, 0}})}, {}, {}),
+      Encoder::stage({Encoder::product(3, 0, 0, {0}, {{M, -1}}, {{A, 0, 1, A, 0}})}, {}, {}),
       Encoder::stage({}, {{1, A, 0, MEAN, 0}},
                      {e.program(0, {{A, 0}, {MEAN, 0}, {CENTRED, 0}, {SQUARE, 0}}, 0,
                                 {{SUB, 2, 0, 1, 0, 0}, {MUL, 3, 2, 2, 0, 0}})}),
@@ -201,7 +138,8 @@ inline Encoded norm_plan(int H, int O, bool training) {
         Encoder::stage({}, {{1, D_N, 0, MEAN_1, 0}, {1, D_NN, 0, MEAN_2, 0}},
                        {e.program(0, {{D_N, 0}, {MEAN_1, 0}, {NORMED, 0}, {MEAN_2, 0}, {RSTD, 0}, {G_A, 0}}, 1,
                                   {{SUB, 6, 0, 1, 0, 0}, {FNMA, 6, 2, 3, 6, 0}, {MUL, 5, 6, 4, 0, 0}})}),
-        Encoder::stage({Encoder::product(1, 1, 0, {0}, {{G_A, 0}}, {{CARRY_H, 0, 0, -1, 0}})}, {}, {})};
+        Encoder::stage({Encoder::product(1, 1, 0, {0}, {{G_A, 0}}, {{CARRY_H, 0, 0, -1, 0}}),
+                        Encoder::product(3, 1, 0, {0}, {{G_A, 0}}, {{CARRY_M, 0, 1, CARRY_M, 0}})}, {}, {})};
   }
   e.add({1, training, 2, H, O});
   e.add(Encoder::list(planes));
@@ -215,18 +153,19 @@ inline Encoded norm_plan(int H, int O, bool training) {
     return e.made;
   }
   e.add({1, G_A});
-  e.add(Encoder::list({{1, 0, 0, G_A, HID, -1}, {2, 0, 1, G_H, Q, 0}}));
+  e.add(Encoder::list({{1, 0, 0, G_A, HID, -1}, {3, 0, 0, G_A, M, -1}, {2, 0, 1, G_H, Q, 0}}));
   e.add(Encoder::list({{0, 0, G_A}, {2, 0, G_H}}));
   return e.made;
 }
 
 inline Cell norm(int I, int H, int O) {
-  Cell c{"norm", I, {H * I, H * O, O * H}, {H, 2 * H, O}, {H}, {O, H}, norm_plan(H, O, false), norm_plan(H, O, true), {}};
+  Cell c{"norm", I, {H * I, H * O, O * H, H * H}, {H, 2 * H, O}, {H}, {O, H}, norm_plan(H, O, false), norm_plan(H, O, true), {}};
   c.step = [I, H, O](const Tensors& w, const Tensors& v, const double* x, const double* const* externs,
                      const Tensors& before, Tensors& after) {
     Doubles a = v[0];
     times(w[0].data(), H, I, x, a.data());
     times(w[1].data(), H, O, before[0].data(), a.data());
+    times(w[3].data(), H, H, before[1].data(), a.data());
     double mean = 0, var = 0;
     for (double k : a) mean += k / H;
     for (double k : a) var += (k - mean) * (k - mean) / H;
@@ -277,6 +216,49 @@ inline Cell local(int I, int H) {
       double f = sigmoid(z[k]);
       after[0][k] = f * before[0][k] + (1 - f) * z[H + k];
     }
+  };
+  return c;
+}
+
+// r = e r' + mean(a); h = tanh(a - r), with a = W x + b; r and the extern e are one number per row
+inline Encoded level_plan(int H, bool training) {
+  enum { A, HIDDEN, R, BIAS, E, MEAN, DOUT, G_A, CARRY_H, CARRY_R, D, SUM };
+  Encoder e;
+  std::vector<Ints> planes{{GATE, 0, -1, -1},   {STATE, 0, -1, -1}, {STATE, -1, -1, -1}, {VECTOR, 0, 0, 0},
+                           {EXTERN, -1, 0, -1}, {STEP, -1, -1, -1}};
+  Ints rows = e.program(-1, {{E, 0}, {R, -1}, {MEAN, 0}, {R, 0}}, 0, {{FMA, 3, 0, 1, 2, 0}});
+  Ints units = e.program(0, {{A, 0}, {R, 0}, {HIDDEN, 0}}, 1, {{SUB, 3, 0, 1, 0, 0}, {TANH, 2, 3, 0, 0, 0}});
+  std::vector<Ints> backward;
+  if (training) {
+    const std::vector<Ints> more{{DY, 0, -1, -1},     {GRAD, 0, -1, -1},  {CARRY, 0, 0, -1},
+                                 {CARRY, -1, 1, -1},  {BSTEP, 0, -1, -1}, {BSTEP, -1, -1, -1}};
+    planes.insert(planes.end(), more.begin(), more.end());
+    backward = {Encoder::stage({}, {}, {e.program(0, {{DOUT, 0}, {CARRY_H, 0}, {HIDDEN, 0}, {D, 0}}, 1,
+                                                  {{ADD, 4, 0, 1, 0, 0}, {DTANH, 3, 4, 2, 0, 0}, {CONST, 1, 1, 0, 0, 0}})})};
+    Ints back_rows = e.program(-1, {{CARRY_R, 0}, {SUM, 0}, {E, 0}}, 0, {{SUB, 1, 0, 1, 0, 0}, {MUL, 0, 1, 2, 0, 0}});
+    Ints back_units = e.program(0, {{D, 0}, {SUM, 0}, {G_A, 0}}, 1, {{MULC, 3, 1, 0, 0, 1.0 / H}, {ADD, 2, 0, 3, 0, 0}});
+    backward.push_back(Encoder::stage({}, {{0, D, 0, SUM, 0}}, {back_rows, back_units}));
+  }
+  e.add({1, training, 1, H});
+  e.add(Encoder::list(planes));
+  e.add(Encoder::list({{A, 1, BIAS}}));
+  e.add(Encoder::list({{HIDDEN, training ? CARRY_H : -1}, {R, training ? CARRY_R : -1}}));
+  e.add({training ? DOUT : -1});
+  e.add(Encoder::list({Encoder::stage({}, {{1, A, 0, MEAN, 0}}, {rows, units})}));
+  e.add(Encoder::list(backward));
+  e.add(training ? Ints{1, G_A, 0, 1, 0, 0, G_A} : Ints{0, 0, 0});
+  return e.made;
+}
+
+inline Cell level(int I, int H) {
+  Cell c{"level", I, {H * I}, {H}, {1}, {H, 1}, level_plan(H, false), level_plan(H, true), {}};
+  c.step = [I, H](const Tensors& w, const Tensors& v, const double* x, const double* const* externs,
+                  const Tensors& before, Tensors& after) {
+    Doubles a = v[0];
+    times(w[0].data(), H, I, x, a.data());
+    after[1][0] = externs[0][0] * before[1][0];
+    for (double k : a) after[1][0] += k / H;
+    for (int k = 0; k < H; k++) after[0][k] = std::tanh(a[k] - after[1][0]);
   };
   return c;
 }

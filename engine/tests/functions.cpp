@@ -156,10 +156,36 @@ void specials() {
   }
 }
 
+// Equal for equal bits wherever they lie; another one after any change.
+void fingerprints() {
+  Random random(2);
+  for (int n : {0, 1, 7, 63, 64, 65, 128, 300, 1000}) {
+    Guarded a(n + 1, random, 1), b(n + 2);
+    for (int i = 0; i < n; i++) b[i + 1] = a[i];
+    const uint64_t was = isa().fingerprint(a.p(), n);
+    CHECK(isa().fingerprint(b.p() + 1, n) == was);
+    CHECK(n == 0 || isa().fingerprint(a.p(), n - 1) != was);
+    for (int i = 0; i < n; i++) {
+      const float kept = a[i];
+      uint32_t word;
+      std::memcpy(&word, &kept, 4);
+      word ^= 1u << i % 32;
+      std::memcpy(&a[i], &word, 4);
+      CHECK(isa().fingerprint(a.p(), n) != was);
+      a[i] = kept;
+      const int k = random.integer(0, n - 1);
+      std::swap(a[i], a[k]);
+      CHECK(i == k || isa().fingerprint(a.p(), n) != was);
+      std::swap(a[i], a[k]);
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
   prepare();
   ranges();
   specials();
+  fingerprints();
 }

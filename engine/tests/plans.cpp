@@ -112,10 +112,10 @@ void spoil(Encoded& e, Random& random) {
 void fuzz(int count) {
   Random random(21);
   const Cell cells[] = {cells::lstm(INPUT, 5), cells::norm(INPUT, 6, 4), cells::norm(INPUT, 5, 5), cells::norm(INPUT, 40, 1),
-                        cells::local(INPUT, 33)};
+                        cells::local(INPUT, 33), cells::level(INPUT, 5)};
   int accepted = 0, ran = 0;
   for (int i = 0; i < count; i++) {
-    const Cell& cell = cells[random.integer(0, 4)];
+    const Cell& cell = cells[random.integer(0, 5)];
     Encoded e = random.integer(0, 2) ? cell.training : cell.inference;
     spoil(e, random);
     std::shared_ptr<Executable> executable;

@@ -188,9 +188,11 @@ int main() {
   }
   for (int threads : {1, 2, 3}) {  // more rows than one chunk, longer sums than one piece, enough work for a team
     linear(random, 203, 401, 33, threads);
+    linear(random, 50, 1100, 20, threads);
     linear_gradient(random, 397, 65, 97, threads);
     cross_entropy(random, 131, 97, 129, threads, 0.1f);
     cross_entropy(random, 97, 33, 391, threads, 0.1f);
+    cross_entropy(random, 20, 9, 1100, threads, 0.1f);
     linear(random, 0, 3, 5, threads);
     linear_gradient(random, 0, 3, 5, threads);
     cross_entropy(random, 0, 3, 5, threads, 1);

@@ -6,17 +6,19 @@ namespace {
 
 void random_shapes() {
   Random random(11);
-  for (int i = 0; i < 36; i++) {
-    Cell cell = i % 3 == 0   ? cells::lstm(random.integer(1, 40), random.integer(1, 70))
-                : i % 3 == 1 ? cells::norm(random.integer(1, 40), random.integer(1, 70), random.integer(1, 70))
-                             : cells::local(random.integer(1, 70), random.integer(1, 70));
-    Shape shape = Shape::random(random, i % 4 ? 6 : 13, i % 5 ? 5 : 27, 1 + i % 4 % 3);
+  for (int i = 0; i < 44; i++) {
+    int in = random.integer(1, 40), hidden = random.integer(1, 70), out = random.integer(1, 70);
+    Cell cell = i % 4 == 0   ? cells::lstm(in, hidden)
+                : i % 4 == 1 ? cells::norm(in, hidden, out)
+                : i % 4 == 2 ? cells::local(in, hidden)
+                             : cells::level(in, hidden);
+    Shape shape = Shape::random(random, i % 5 ? 6 : 13, i % 7 ? 5 : 27, 1 + i % 3);
     Problem(cell, shape, random).check_all(random);
   }
 }
 
-// Teams that share the units of one step, and the batch split over threads.
-void threads() {
+// Teams that share the units of one step, the batch split over threads, long sums.
+void larger_shapes() {
   Random random(12);
   for (int batch : {1, 2, 3})
     for (int threads : {2, 3}) {
@@ -33,6 +35,12 @@ void threads() {
       Problem(*cell, ragged, random).check_all(random);
     }
   }
+  // Sums that are cut into pieces: over outputs, over gates in the gradient of x, over x.
+  Cell wide = cells::norm(5, 40, 600), deep = cells::local(1100, 9);
+  Problem(wide, Shape::even(2, 16), random).check_all(random);
+  Problem(deep, Shape::even(2, 16), random).check_all(random);
+  Cell gates = cells::lstm(9, 140);
+  Problem(gates, Shape::even(5, 3), random).check_all(random);
   // Two units' blocks and enough work: a team without a product. Against one thread.
   Cell local = cells::local(1000, 64);
   auto training = std::make_shared<unrolled::Executable>(local.training.ints, local.training.floats, local.input);
@@ -75,6 +83,6 @@ void accumulation() {
 int main() {
   prepare();
   random_shapes();
-  threads();
+  larger_shapes();
   accumulation();
 }

@@ -62,7 +62,7 @@ std::unique_ptr<Stepper> stepper(const Layers& layers, int batch) {
 
 Guarded run(Stepper& s, const Guarded& x, int steps, int row_in, int row_out) {
   Guarded y((size_t)steps * row_out);
-  for (int t = 0; t < steps; t++) s.step(x.p() + (size_t)t * row_in, y.p() + (size_t)t * row_out);
+  for (int t = 0; t < steps; t++) CHECK(s.step(x.p() + (size_t)t * row_in, y.p() + (size_t)t * row_out));
   CHECK(y.whole());
   return y;
 }
@@ -118,6 +118,33 @@ void stack(int batch, int steps, Random& random) {
   CLOSE(run(*two, x, steps, in, out), Problem::wide(wanted), 1e-5);
 }
 
+// A step is not done with weights that changed since they were watched.
+void watched() {
+  Random random(52);
+  Layers layers;
+  layers.emplace_back(cells::lstm(2, 3), 1, random);
+  auto one = stepper(layers, 1);
+  Guarded x(2, random, 1), y(3, UNTOUCHED), before(3), after(3);
+  Numbers weights;
+  for (const Guarded& w : layers[0].weights) Problem::append(weights, w);
+  CHECK(one->step(x.p(), y.p()));
+  one->watch(weights);
+  CHECK(one->step(x.p(), y.p()));
+  one->store({before.address(), after.address()});
+  Guarded& w = layers[0].weights[1];
+  for (size_t i : {(size_t)0, w.size() - 1}) {
+    float kept = w[i];
+    w[i] += 1;
+    y = Guarded(3, UNTOUCHED);
+    CHECK(!one->step(x.p(), y.p()) && y[0] == UNTOUCHED);
+    w[i] = kept;
+  }
+  Guarded h(3), c(3);
+  one->store({h.address(), c.address()});
+  CLOSE(h, Problem::wide(before), 0);
+  CHECK(one->step(x.p(), y.p()) && y[0] != UNTOUCHED);
+}
+
 }  // namespace
 
 int main() {
@@ -125,4 +152,5 @@ int main() {
   Random random(51);
   for (int batch : {1, 2, 3, 9})
     for (int steps : {1, 2, 5}) stack(batch, steps, random);
+  watched();
 }

@@ -129,14 +129,14 @@ class Cell(nn.Module):
                 "leave recurrent_dropout at 0"
             )
         masked = object.__new__(type(self))
-        masked.__dict__ = self.__dict__ | {"recurrent_mask": mask}
+        masked.__dict__.update(self.__dict__ | {"recurrent_mask": mask})
         return masked
 
 
 def _bound(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
     """A shallow copy of a module in which ``parameters`` stand for its own and its children's."""
     bound = object.__new__(type(module))
-    bound.__dict__ = module.__dict__.copy()
+    bound.__dict__.update(module.__dict__)  # not "=", for the compiler's sake
     if not module._modules:
         bound.__dict__["_parameters"] = parameters
         return bound
@@ -158,10 +158,45 @@ class Activation(Tensor):
     recurrent: Tensor
 
 
+class _Apart:
+    """An :class:`Activation` for torch's compiler, which lets no tensor have attributes of its own."""
+
+    def __init__(self, total: Tensor, input: Tensor, recurrent: Tensor | None) -> None:
+        self.total, self.input, self.recurrent = total, input, recurrent
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        plain = [a.total if isinstance(a, _Apart) else a for a in args]
+        return function(*plain, **(kwargs or {}))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.total, name)
+
+    def __add__(self, other: Any) -> Any:
+        return torch.add(self.total, other)
+
+    def __sub__(self, other: Any) -> Any:
+        return torch.sub(self.total, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return torch.rsub(self.total, other)
+
+    def __mul__(self, other: Any) -> Any:
+        return torch.mul(self.total, other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return torch.div(self.total, other)
+
+    def __neg__(self) -> Any:
+        return torch.neg(self.total)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
 class Gates:
     """The incoming activations of one step by name: ``gate.i``, ``gate.n.input``, ``gate.n.recurrent``."""
-
-    __slots__ = ("_activations",)
 
     def __init__(self, activations: dict[str, Activation]) -> None:
         self._activations = activations
@@ -319,6 +354,9 @@ class GatedCell(Cell):
             sums = dict(zip(self.gates, whole, strict=True))
         else:
             sums = {n: x + blocks[n] if n in blocks else x.view_as(x) for n, x in inputs.items()}
+        if torch.compiler.is_dynamo_compiling():
+            apart = {n: _Apart(sums[n], inputs[n], blocks.get(n)) for n in sums}
+            return Gates(cast(dict[str, Activation], apart))
         for name, total in sums.items():
             total.input = inputs[name]  # type: ignore[attr-defined]
             if name in blocks:

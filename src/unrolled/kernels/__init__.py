@@ -100,7 +100,14 @@ def run(
 
     Returns:
         The outputs [T, B, O], zero past each length, and the state after each sequence's last step.
+
+    Raises:
+        ValueError: if x has another shape, or a forced executor cannot run this.
     """
+    if x.dim() != 3 or x.shape[-1] != cell.input_size:
+        raise ValueError(
+            f"x of shape {list(x.shape)} given, [T, B, I] with I = {cell.input_size} expected"
+        )
     options = {"zoneout": zoneout, "feedback": feedback, "context": context, "resets": resets}
     executor = EXECUTORS[choose(cell, x, state, lengths=lengths, **options)]
     asked = {name: value for name, value in options.items() if value is not None}
@@ -140,6 +147,8 @@ _said: set[Any] = set()
 
 def _say_once(cell: Cell, x: Tensor) -> None:
     """That a cell runs in the loop for want of a program, or all of them for want of the engine."""
+    if torch.compiler.is_compiling():
+        return
     found = ready(cell)
     key = "engine" if missing() else type(cell)
     if not isinstance(found, str) or key in _said or x.device.type != "cpu":

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unrolled.kernels.native import batched
 from unrolled.kernels.native import engine as _engine
 
 FEW_ROWS = 16  # with fewer, packing the weight costs more than it gains
@@ -32,7 +33,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     torch.Size([2, 4])
     """
     rows = x.numel() // max(1, x.shape[-1])
-    if not _can(x, weight, bias) or rows < FEW_ROWS or x.shape[-1] != weight.shape[-1]:
+    fits = weight.shape[1:] == x.shape[-1:] and (bias is None or bias.shape == weight.shape[:1])
+    if not _can(x, weight, bias) or rows < FEW_ROWS or not fits:
         return F.linear(x, weight, bias)
     flat = x.reshape(-1, x.shape[-1])
     apply: Callable[..., Tensor] = _Linear.apply
@@ -57,6 +59,8 @@ def linear_cross_entropy(h: Tensor, weight: Tensor, bias: Tensor | None, targets
             f"h of shape {list(h.shape)} and weight of {list(weight.shape)} given, "
             "[rows, K] and [V, K] expected"
         )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias of shape {list(bias.shape)} given, [{len(weight)}] expected")
     if targets.shape != h.shape[:1] or targets.is_floating_point():
         raise ValueError(
             f"targets must be {h.shape[0]} integers, {list(targets.shape)} of {targets.dtype} given"
@@ -65,7 +69,9 @@ def linear_cross_entropy(h: Tensor, weight: Tensor, bias: Tensor | None, targets
         raise ValueError(
             f"a target is {int(targets.max())}, but there are {weight.shape[0]} classes (0..V-1)"
         )
-    if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
+    transformed = torch._C._are_functorch_transforms_active()
+    transformed = transformed or torch.autograd.forward_ad._current_level >= 0
+    if transformed or torch.is_autocast_enabled(h.device.type):
         counted = targets.clamp_min(0)
         nats = F.cross_entropy(F.linear(h, weight, bias), counted, reduction="none")
         return torch.where(targets >= 0, nats, 0.0).sum()
@@ -125,7 +131,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad
-        if torch.is_grad_enabled():  # create_graph=True
+        if torch.is_grad_enabled() or batched(dy):  # create_graph=True, or vmap
             dx = dy @ weight if wants_x else None
             d_weight = dy.t() @ x if wants_weight else None
             return dx, d_weight, dy.sum(0) if wants_bias and ctx.bias else None

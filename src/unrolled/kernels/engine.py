@@ -17,11 +17,11 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.kernels import loop
+from unrolled.kernels.native import batched, missing
 from unrolled.kernels.native import engine as _engine
-from unrolled.kernels.native import missing
-from unrolled.kernels.prepared import Ready, ready
+from unrolled.kernels.prepared import Ready, Runner, ready
 from unrolled.kernels.segments import Segments, segments
-from unrolled.state import leaves, map_state, rebuild
+from unrolled.state import check_like, leaves, map_state, rebuild
 
 
 def obstacle(
@@ -47,14 +47,41 @@ def obstacle(
         return "there is nothing to compute"
     if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
         return "forward mode, vmap and higher derivatives go through the loop"
+    if torch.compiler.is_compiling():
+        return "torch.compile traces the loop"
     if torch.is_autocast_enabled("cpu"):
         return "the engine computes in float32 throughout"
     found = ready(cell, zoneout=zoneout is not None)
     if isinstance(found, str):
         return found
-    for tensor in (*leaves(state), *found.parameters(cell)):
+    steps, batch = x.shape[:2]
+    states, parameters = leaves(state), found.parameters(cell)
+    for tensor in (*states, *parameters):
         if tensor.dtype is not torch.float32 or not tensor.is_cpu:
             return "the engine needs every state and parameter in float32 on the CPU"
+    _check_shapes("a state", states, [(batch, n) for n in found.fields])
+    _check_shapes("parameters", parameters, found.shapes)
+    return _extern_obstacle(cell.recurrent_mask, zoneout, found, steps, batch)
+
+
+def _check_shapes(what: str, given: list[Tensor], expected: list[tuple[int, ...]]) -> None:
+    """Other shapes would let the engine (or torch's fused layers) read past the end of memory."""
+    shapes = [tuple(t.shape) for t in given]
+    if shapes != expected:
+        raise ValueError(f"{what} of shapes {shapes} given, {expected} expected")
+
+
+def _extern_obstacle(
+    mask: Tensor | None, zoneout: Any, runner: Ready, steps: int, batch: int
+) -> str | None:
+    """Why the engine cannot take this mask or these shares."""
+    given: list[tuple[Tensor, tuple[int, ...]]] = [] if mask is None else [(mask, (batch,))]
+    given += [] if zoneout is None else [(share, (steps, batch)) for share in leaves(zoneout)]
+    for (tensor, shape), units in zip(given, runner.externs, strict=True):
+        if tensor.shape != (*shape, units):
+            return "the engine needs a mask of [B, n] and zoneout of [T, B, n]"
+        if tensor.dtype is not torch.float32 or not tensor.is_cpu or tensor.requires_grad:
+            return "the engine needs mask and zoneout in float32 on the CPU, without gradients"
     return None
 
 
@@ -72,19 +99,24 @@ def run(
     """Runs ``cell`` over time; arguments and result as :func:`unrolled.kernels.run`."""
     runner = cast(Ready, ready(cell, zoneout=zoneout is not None))
     steps, batch = x.shape[:2]
+    if lengths is not None:
+        ends = lengths.tolist()
+        if len(ends) != batch or not all(0 <= n <= steps for n in ends):
+            raise ValueError(f"lengths must be {batch} of 0..{steps} (the input's T), {ends} given")
     parts: Segments | None = None
     start = state
     if resets is not None:
         parts = segments(resets, lengths, steps=steps, batch=batch, reverse=reverse)
-        start = parts.begin(state, reset_state)
+        check_like(reset_state, state, name="reset_state")
+        start = parts.begin(state, map_state(lambda t: t.to(x), reset_state))
         sequences, whole = parts.sequences, parts.whole
     else:
-        sequences, whole = _sequences(steps, batch, lengths, reverse)
+        sequences, whole = sequences_of(steps, batch, lengths, reverse)
     externs = [] if cell.recurrent_mask is None else [cell.recurrent_mask]
     externs += [] if zoneout is None else leaves(zoneout)
-    externs = [_extern(e, steps) for e in externs]
+    externs = [extern(e, steps) for e in externs]
     parameters = runner.parameters(cell)
-    call = _Call(cell, runner, sequences, whole, lengths, reverse, parts, len(leaves(state)))
+    call = Call(cell, runner, sequences, whole, lengths, reverse, parts, len(leaves(state)))
     tensors = [*leaves(start), *parameters, *externs]
     tracked = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors))
     if tracked:
@@ -96,7 +128,7 @@ def run(
     return y, finished
 
 
-def _sequences(
+def sequences_of(
     steps: int, batch: int, lengths: Tensor | None, reverse: bool
 ) -> tuple[_engine.Sequences, bool]:
     if lengths is None:
@@ -110,7 +142,7 @@ def _even(steps: int, batch: int, reverse: bool) -> Any:
     return _engine.Sequences.even(steps, batch, reverse)
 
 
-def _extern(tensor: Tensor, steps: int) -> Tensor:
+def extern(tensor: Tensor, steps: int) -> Tensor:
     """A mask or share as [T, B, n] with contiguous units."""
     tensor = tensor.detach()
     if tensor.dim() == 2:
@@ -119,10 +151,11 @@ def _extern(tensor: Tensor, steps: int) -> Tensor:
 
 
 def _units_contiguous(x: Tensor) -> Tensor:
+    x = x.resolve_neg()
     return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
 
 
-def _like_input(x: Tensor, units: int, *, zeros: bool) -> Tensor:
+def like_input(x: Tensor, units: int, *, zeros: bool) -> Tensor:
     """A new [T, B, units], batch first in memory where x is."""
     steps, batch = x.shape[:2]
     make = torch.zeros if zeros else torch.empty
@@ -137,11 +170,11 @@ def _place(x: Tensor | None) -> tuple[int, int, int]:
 
 
 @dataclass
-class _Call:
+class Call:
     """One call: the cell, what runs it, and which steps of which sequences run."""
 
-    cell: Cell
-    ready: Ready
+    cell: Cell | None  # None where no derivative of the derivative will be asked for
+    ready: Runner
     sequences: Any
     whole: bool
     lengths: Tensor | None
@@ -177,7 +210,7 @@ class _Call:
         states = [s.contiguous() for s in states]
         matrices = self.matrices(parameters)
         vectors = self.vectors(parameters) if vectors is None else vectors
-        y = _like_input(x, states[0].shape[-1], zeros=not self.whole)
+        y = like_input(x, states[0].shape[-1], zeros=not self.whole)
         final = [torch.empty_like(s) for s in states]
         arguments = [*_place(x), *_place(y)]
         for e in externs:
@@ -197,7 +230,7 @@ class _Engine(torch.autograd.Function):
     """The engine under autograd; ``call`` holds all that is no tensor."""
 
     @staticmethod
-    def forward(ctx: Any, call: _Call, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, call: Call, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         _, parameters, _ = call.split(tensors)
         ctx.leaves = parameters
@@ -210,27 +243,30 @@ class _Engine(torch.autograd.Function):
         saved: list[Any] = []
         with torch.no_grad():
             result = call.forward(x, tensors, training=True, vectors=ctx.vectors, saved=saved)
-        ctx.call, ctx.saved = call, saved[0]
-        ctx.save_for_backward(x, *tensors)
+        ctx.call = call
+        # What the engine kept goes when autograd lets go of what it saved: after the backward pass.
+        holder = cast(Any, torch.empty(0))
+        holder.kept = saved[0]
+        ctx.save_for_backward(x, *tensors, holder)
         return result
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, *d_final: Tensor | None) -> Any:
-        if torch.is_grad_enabled():  # create_graph=True
+        if torch.is_grad_enabled() or batched(dy, *d_final):  # create_graph=True, or vmap
             return _through_the_loop(ctx, dy, d_final)
-        return _backward(ctx, dy, d_final)
+        return backward(ctx, dy, d_final)
 
 
-def _backward(ctx: Any, dy: Tensor | None, d_final: Sequence[Tensor | None]) -> Any:
+def backward(ctx: Any, dy: Tensor | None, d_final: Sequence[Tensor | None]) -> Any:
     """The engine's gradients of x, states, parameters and (none) externs."""
-    call: _Call = ctx.call
-    x, *tensors = ctx.saved_tensors
+    call: Call = ctx.call
+    x, *tensors, holder = ctx.saved_tensors
     states, parameters, externs = call.split(tensors)
     wanted = ctx.needs_input_grad[1:]
     x = _units_contiguous(x)
     dy = None if dy is None else _units_contiguous(dy)
     d_final = [None if d is None else d.contiguous() for d in d_final]
-    dx = _like_input(x, x.shape[-1], zeros=not call.whole) if wanted[0] else None
+    dx = like_input(x, x.shape[-1], zeros=not call.whole) if wanted[0] else None
     d_states = [
         torch.empty_like(s, memory_format=torch.contiguous_format) if want else None
         for s, want in zip(states, wanted[1:], strict=False)
@@ -255,7 +291,7 @@ def _backward(ctx: Any, dy: Tensor | None, d_final: Sequence[Tensor | None]) -> 
     arguments += [0 if d is None else d.data_ptr() for d in d_final]
     arguments += [0 if d is None else d.data_ptr() for d in d_states]
     packs = call.ready.packs(matrices, training=True, transposed=True)
-    executable.backward(ctx.saved, packs, arguments)
+    executable.backward(holder.kept, packs, arguments)
     named: dict[str, Tensor | None] = dict(d_matrices)
     if some:
         named |= _vector_gradients(ctx, call, wants, d_vectors)
@@ -264,7 +300,7 @@ def _backward(ctx: Any, dy: Tensor | None, d_final: Sequence[Tensor | None]) -> 
 
 
 def _vector_gradients(
-    ctx: Any, call: _Call, wants: dict[str, bool], d_vectors: list[Tensor | None]
+    ctx: Any, call: Call, wants: dict[str, bool], d_vectors: list[Tensor | None]
 ) -> dict[str, Tensor | None]:
     """From the gradients of the plan's vectors to those of the cell's parameters of one dimension."""
     own = len(call.ready.vectors)
@@ -291,15 +327,21 @@ def _vector_gradients(
 
 def _through_the_loop(ctx: Any, dy: Tensor | None, d_final: Sequence[Tensor | None]) -> Any:
     """The same gradients as a differentiable function of inputs and gradients: the loop's."""
-    call: _Call = ctx.call
-    x, *tensors = ctx.saved_tensors
+    call: Call = ctx.call
+    x, *tensors, _ = ctx.saved_tensors
     states, parameters, externs = call.split(tensors)
-    outputs = _replay(call, x, states, parameters, externs)
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        outputs = _replay(call, x, states, parameters, externs)
     given = [(o, d) for o, d in zip(outputs, (dy, *d_final), strict=True) if d is not None]
     inputs = [x, *states, *parameters]
     wanted = [t for t, want in zip(inputs, ctx.needs_input_grad[1:], strict=False) if want]
     found = torch.autograd.grad(
-        [o for o, _ in given], wanted, [d for _, d in given], create_graph=True, allow_unused=True
+        [o for o, _ in given],
+        wanted,
+        [d for _, d in given],
+        create_graph=create_graph,
+        allow_unused=True,
     )
     remaining = iter(found)
     ordered = [
@@ -310,12 +352,13 @@ def _through_the_loop(ctx: Any, dy: Tensor | None, d_final: Sequence[Tensor | No
 
 
 def _replay(
-    call: _Call, x: Tensor, states: list[Tensor], parameters: list[Tensor], externs: list[Tensor]
+    call: Call, x: Tensor, states: list[Tensor], parameters: list[Tensor], externs: list[Tensor]
 ) -> list[Tensor]:
     """Output and final states of the loop, from the very tensors of the call."""
-    cell = call.cell.bind(dict(zip(call.ready.names, parameters, strict=True)))
+    template = cast(Cell, call.cell)
+    cell = template.bind(dict(zip(call.ready.names, parameters, strict=True)))
     left = list(externs)
-    if call.cell.recurrent_mask is not None:
+    if template.recurrent_mask is not None:
         left.pop(0)
     template = cell.initial_state(1)
     zoneout = rebuild(template, left) if left else None

@@ -11,6 +11,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+import torch
+from torch import Tensor
+
 
 def _load() -> ModuleType | None:
     if os.environ.get("UNROLLED_ENGINE", "1") == "0":
@@ -36,6 +39,11 @@ def missing() -> bool:
             "or switched off by UNROLLED_ENGINE=0"
         )
     return engine is None
+
+
+def batched(*gradients: Tensor | None) -> bool:
+    """Whether these are vmap's (``is_grads_batched=True``), without memory of their own."""
+    return any(g is not None and not torch._C._has_storage(g) for g in gradients)
 
 
 def isa() -> str | None:

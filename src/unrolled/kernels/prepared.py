@@ -18,37 +18,31 @@ from unrolled.cells import Cell, GatedCell
 from unrolled.cells.cell import Prepared
 from unrolled.kernels.native import engine as _engine
 from unrolled.kernels.program import Program, Untraceable, hoist, plan, sizes_of, trace
+from unrolled.kernels.program.ir import ROW
 
 
-class Ready:
-    """A cell's program with what runs it.
+class Runner:
+    """A program of known sizes with what runs it.
 
     Attributes:
         program: what one step computes.
-        names: the cell's parameters, in their order.
+        names: the parameters that a call gives, in their order.
         matrices, vectors: those that are the program's matrices and vectors, in its order.
     """
 
-    def __init__(self, cell: GatedCell, *, zoneout: bool) -> None:
-        self.program: Program = trace(cell, zoneout=zoneout)
-        self.input_size = cell.input_size
-        self.names = tuple(name for name, _ in cell.named_parameters(remove_duplicate=False))
-        self.matrices = tuple(m.name for m in self.program.signature.matrices)
-        self.vectors = tuple(v.name for v in self.program.signature.vectors)
-        sizes = tuple(sorted(sizes_of(cell).items()))
-        self._executables = tuple(
-            _Executable(self.program, sizes, self.input_size, training)
-            for training in (False, True)
-        )
-        self._nested = any("." in name for name in self.names)
-        self._kept: _Packed | None = None
+    program: Program
+    names: tuple[str, ...]
+    matrices: tuple[str, ...]
+    vectors: tuple[str, ...]
 
-    def parameters(self, cell: Cell) -> list[Tensor]:
-        """The cell's parameters (any tensors that are bound as such) in the order of ``names``."""
-        if not self._nested:
-            own = cell._parameters
-            return [cast(Tensor, own[name]) for name in self.names]
-        return [cast(Tensor, reduce(getattr, name.split("."), cell)) for name in self.names]
+    def __init__(self, program: Program, sizes: Mapping[str, int], input_size: int) -> None:
+        self.program = program
+        self.matrices = tuple(m.name for m in program.signature.matrices)
+        self.vectors = tuple(v.name for v in program.signature.vectors)
+        ordered = tuple(sorted(sizes.items()))
+        self._executables = tuple(
+            _Executable(program, ordered, input_size, training) for training in (False, True)
+        )
 
     def executable(self, *, training: bool) -> Any:
         """The program planned for these sizes; one for all cells of the same."""
@@ -63,14 +57,82 @@ class Ready:
 
     def packs(self, weights: list[Tensor], *, training: bool, transposed: bool = False) -> Any:
         """Packed weights; those of inference are kept while tensors and versions stay."""
+        kept = None if training else self.kept(weights)
+        if kept is not None and kept.holds(weights):
+            return kept.packs
         executable = self.executable(training=training)
-        if not training and self._kept is not None and self._kept.holds(weights):
-            return self._kept.packs
         addresses = [w.data_ptr() for w in weights[: executable.counts[0]]]
         packs = executable.pack(addresses, transposed)
         if not training:
-            self._kept = _Packed(weights, packs)
+            self.keep(weights, Packed(weights, packs))
         return packs
+
+    def kept(self, weights: list[Tensor]) -> Packed | None:
+        """What :meth:`keep` was given last, perhaps out of date."""
+        raise NotImplementedError
+
+    def keep(self, weights: list[Tensor], packed: Packed) -> None:
+        """Keeps packed weights for the next call."""
+        raise NotImplementedError
+
+
+class Ready(Runner):
+    """A cell's program with what runs it; ``names`` are the cell's parameters in their order.
+
+    Attributes:
+        fields, externs: the units of each of the state's fields; of the mask and the shares of zoneout.
+        shapes: of the parameters; what has others must not reach the engine.
+    """
+
+    def __init__(self, cell: GatedCell, *, zoneout: bool) -> None:
+        _check_declared(cell)
+        numbers = sizes_of(cell)
+        super().__init__(trace(cell, zoneout=zoneout), numbers, cell.input_size)
+        signature = self.program.signature
+        units = {**numbers, "I": cell.input_size, ROW: 1}
+        self.fields = [units[field.size] for field in signature.state]
+        self.externs = [units[field.size] for field in signature.externs]
+        shapes = {n: tuple(p.shape) for n, p in cell.named_parameters(remove_duplicate=False)}
+        shapes |= {v.name: (units[v.size] * v.blocks,) for v in signature.vectors}
+        shapes |= {m.name: (units[m.rows] * m.blocks, units[m.columns]) for m in signature.matrices}
+        self.shapes = [*shapes.values()]
+        self.names = tuple(name for name, _ in cell.named_parameters(remove_duplicate=False))
+        self._nested = any("." in name for name in self.names)
+        self._kept: Packed | None = None
+
+    def parameters(self, cell: Cell) -> list[Tensor]:
+        """The cell's parameters (any tensors that are bound as such) in the order of ``names``."""
+        if not self._nested:
+            own = cell._parameters
+            return [cast(Tensor, own[name]) for name in self.names]
+        return [cast(Tensor, reduce(getattr, name.split("."), cell)) for name in self.names]
+
+    def kept(self, weights: list[Tensor]) -> Packed | None:
+        """The last packed weights: a cell has one set."""
+        return self._kept
+
+    def keep(self, weights: list[Tensor], packed: Packed) -> None:
+        """Keeps packed weights for the next call."""
+        self._kept = packed
+
+
+def _check_declared(cell: GatedCell) -> None:
+    """Raises ValueError if a declared parameter has another shape: what is found out here is kept."""
+    H, gates, recurrent = cell.hidden_size, len(cell.gates), len(cell.recurrent_gates or ())
+    shapes: dict[str, tuple[int, ...]] = {
+        "weight_ih": (gates * H, cell.input_size),
+        "weight_hh": (recurrent * H, cell.output_size),
+        "bias_ih": (gates * H,),
+        "bias_hh": (recurrent * H,),
+    }
+    shapes |= {name: tuple(map(cell._size, shape)) for name, *shape in cell.weights}
+    shapes |= dict.fromkeys(cell.vectors, (H,))
+    for name, parameter in cell.named_parameters(remove_duplicate=False):
+        expected = shapes.get(name, parameter.shape)
+        if parameter.shape != expected:
+            raise ValueError(
+                f"{name} of shape {list(parameter.shape)} given, {list(expected)} expected"
+            )
 
 
 class _Executable:
@@ -85,7 +147,7 @@ class _Executable:
         return self._made
 
 
-class _Packed:
+class Packed:
     """Packed weights, and what they were made of: tensors, addresses, versions, contents.
 
     Versions alone do not tell: torch's fused optimisers and whatever writes through ``.data`` change a
@@ -94,18 +156,22 @@ class _Packed:
 
     def __init__(self, weights: list[Tensor], packs: Any) -> None:
         self.packs = packs
-        self._made_of = [(ref(w), w.data_ptr(), w._version, _contents(w)) for w in weights]
+        self._made_of = [(ref(w), w.data_ptr(), _version(w), _contents(w)) for w in weights]
 
     def holds(self, weights: list[Tensor]) -> bool:
         """Whether the packed weights are still these."""
         if self.packs.isa != _engine.isa():
             return False
         for w, (made_of, address, version, contents) in zip(weights, self._made_of, strict=True):
-            if made_of() is not w or w.data_ptr() != address or w._version != version:
+            if made_of() is not w or w.data_ptr() != address or _version(w) != version:
                 return False
             if _contents(w) != contents:
                 return False
         return True
+
+
+def _version(weight: Tensor) -> int:
+    return -1 if weight.is_inference() else weight._version  # inference tensors have none
 
 
 def _contents(weight: Tensor) -> int:
@@ -137,9 +203,14 @@ def _prepare(cell: Cell, zoneout: bool) -> Ready | str:
         return f"{type(cell).__name__} is no gated cell"
     try:
         with torch.no_grad():
-            return Ready(cell, zoneout=zoneout)
+            runner = Ready(cell, zoneout=zoneout)
     except Untraceable as error:
         return str(error)
+    try:
+        runner.executable(training=False)
+    except ValueError as error:  # more than an executable holds: 64 gates, 48 values of one program
+        return f"its step is too large for the engine ({error})"
+    return runner
 
 
-__all__ = ["Prepared", "Ready", "ready"]
+__all__ = ["Packed", "Prepared", "Ready", "Runner", "ready"]

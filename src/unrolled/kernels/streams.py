@@ -35,10 +35,12 @@ class Streams:
 
     def _pack(self) -> None:
         """Packs the weights as they are now."""
-        self._watched = []
+        self._watched, watched = [], []
         for index, (cell, runner) in enumerate(zip(self.cells, self._runners, strict=True)):
             own = runner.parameters(cell)
-            self._watched += [(p, p.data_ptr(), p._version) for p in own]
+            tracked = [p for p in own if not p.is_inference()]  # the others have no version
+            self._watched += [(p, p.data_ptr(), p._version) for p in tracked]
+            watched += [number for p in own for number in (p.data_ptr(), p.numel())]
             named = dict(zip(runner.names, (p.detach() for p in own), strict=True))
             executable = runner.executable(training=False)
             matrices = [
@@ -48,7 +50,6 @@ class Streams:
             vectors = runner.all_vectors(named)[: executable.counts[1]]
             addresses = [number for v in vectors for number in (v.data_ptr(), v.numel())]
             self._stepper.set_parameters(index, packs, addresses)
-        watched = [number for p, address, _ in self._watched for number in (address, p.numel())]
         self._stepper.watch(watched)
 
     def step(self, x: Tensor) -> Tensor:

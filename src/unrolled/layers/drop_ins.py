@@ -17,8 +17,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from unrolled import kernels
 from unrolled.cells import GRU as GRUCell
 from unrolled.cells import LSTM as LSTMCell
-from unrolled.cells import Cell, Elman
+from unrolled.cells import Cell, Elman, HiddenState, LSTMState
 from unrolled.cells.cell import Prepared
+from unrolled.layers import compiled
 from unrolled.layers.session import NO_SESSION, Session, stack_session
 from unrolled.layers.stack import StackOptions, check_lengths, run_stack
 
@@ -26,7 +27,8 @@ from unrolled.layers.stack import StackOptions, check_lengths, run_stack
 class _DropIn(nn.RNNBase):
     """What the three have in common; torch.nn's class comes after this one in the order of resolution."""
 
-    def _cells(self) -> list[Cell]:
+    def cells(self) -> list[Cell]:
+        """The cells, bound to this layer's parameters: by layer, forward before reverse."""
         cells = []
         kept = self.__dict__.setdefault(
             "_prepared", Prepared()
@@ -42,7 +44,26 @@ class _DropIn(nn.RNNBase):
                 cells.append(bound)
         return cells
 
+    def _described(self, x: Tensor, hx: Any) -> list[Any] | None:
+        """The cells for a graph's operator; None if it cannot take this call."""
+        told = compiled.descriptions(self, self.training)
+        given = [] if hx is None else list(hx) if isinstance(hx, tuple) else [hx]
+        if told is None or not compiled.takes(x, [*given, *cast(list[Tensor], self._flat_weights)]):
+            return None
+        found = []
+        for index, description in enumerate(told):
+            layer, reverse = divmod(index, 1 + self.bidirectional)
+            ending = f"_l{layer}_reverse" if reverse else f"_l{layer}"
+            names = (*description.matrices, *description.vectors)
+            parameters = {name: getattr(self, name + ending) for name in names}
+            state = LSTMState if self.mode == "LSTM" else HiddenState
+            found.append(compiled.DescribedCell(description, state, parameters, 0))
+        return found
+
     def _cell(self, input_size: int) -> Cell:
+        if torch.compiler.is_dynamo_compiling():
+            _keep_templates(self)
+            return cast(Cell, cast(Any, self)._prepared["templates"][input_size])
         return _template(self.mode, input_size, self.hidden_size, self.proj_size, self.bias)
 
     def _output_size(self) -> int:
@@ -71,6 +92,11 @@ class _DropIn(nn.RNNBase):
             lengths = check_lengths(lengths, steps=steps, batch=batch)
         elif lengths is not None:
             raise ValueError("lengths= needs a batch, [T, B, I] or [B, T, I]")
+        if torch.compiler.is_compiling():
+            cells = self._described(input, hx)
+            if cells is None and lengths is None:
+                return super().forward(input, hx)
+            return self._stacked(input, hx, lengths, cells)
         if not self._runs_fused(input, lengths):
             return self._stacked(input, hx, lengths)
         if lengths is None:
@@ -86,16 +112,18 @@ class _DropIn(nn.RNNBase):
         x = x.transpose(0, 1) if self.batch_first and x.dim() == 3 else x
         if x.is_cpu and kernels.forced() == "auto" and x.dtype is torch.float32 and kernels.isa():
             return False  # the engine's, or the loop's: not worth asking twice
-        return kernels.choose(self._cells()[0], x, (), lengths=lengths) == "fused"
+        return kernels.choose(self.cells()[0], x, (), lengths=lengths) == "fused"
 
-    def _stacked(self, x: Tensor, hx: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+    def _stacked(
+        self, x: Tensor, hx: Any, lengths: Tensor | None, cells: list[Any] | None = None
+    ) -> tuple[Tensor, Any]:
         """The same through :mod:`unrolled.kernels`, with torch's layout of states."""
         batched = x.dim() == 3
         if not batched:
             x = x.unsqueeze(self.batch_first ^ 1)
             hx = None if hx is None else _each(hx, lambda part: part.unsqueeze(1))
         x = x.transpose(0, 1) if self.batch_first else x
-        cells = self._cells()
+        cells = self.cells() if cells is None else cells
         if x.shape[-1] != self.input_size:
             given = list(x.shape)
             raise ValueError(
@@ -141,7 +169,7 @@ class _DropIn(nn.RNNBase):
         """
         if self.bidirectional:
             raise ValueError(NO_SESSION)
-        cells = self._cells()
+        cells = self.cells()
 
         def initial(batch: int) -> Any:
             return tuple(cell.initial_state(batch) for cell in cells)
@@ -166,6 +194,17 @@ def _template(mode: str, input_size: int, hidden_size: int, proj_size: int, bias
         return GRUCell(input_size, hidden_size, **options)
     activation = cast(Any, {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[mode])
     return Elman(input_size, hidden_size, activation=activation, **options)
+
+
+def _keep_templates(layer: _DropIn) -> bool:
+    """Makes a layer's templates for the compiler, which cannot; it calls this and keeps the result."""
+    sizes = (layer.input_size, layer._output_size())
+    kept = layer.__dict__.setdefault("_prepared", Prepared())
+    kept["templates"] = {size: layer._cell(size) for size in sizes}
+    return True
+
+
+_keep_templates._dynamo_marked_constant = True  # type: ignore[attr-defined]  # see layers.compiled
 
 
 def _each(hx: Any, function: Any) -> Any:

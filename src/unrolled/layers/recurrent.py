@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unrolled.cells import Cell, GatedCell, cell_named
+from unrolled.layers import compiled
 from unrolled.layers.dropout import check_rate
 from unrolled.layers.session import NO_SESSION, Session, stack_session
 from unrolled.layers.stack import StackOptions, run_stack
-from unrolled.state import detach, map_state, rebuild
+from unrolled.state import detach, leaves, map_state, rebuild
 
 
 def _made(factory: Callable[..., Cell], size: int, hidden_size: int, options: Any) -> Cell:
@@ -168,15 +169,18 @@ class Recurrent(nn.Module):
         return self._bound(weight_dropout=0.0)
 
     def _bound(self, weight_dropout: float) -> list[Cell]:
-        def value(cell: Cell, own: str, name: str) -> Tensor:
-            parameter = cast(Tensor, getattr(self, name))
-            dropped = weight_dropout and own in cell.recurrent_weights
-            return F.dropout(parameter, weight_dropout) if dropped else parameter
-
         return [
-            cell.bind({own: value(cell, own, name) for own, name in names.items()})
+            cell.bind(
+                {own: self._value(cell, own, name, weight_dropout) for own, name in names.items()}
+            )
             for cell, names in zip(cast(list[Cell], self._cells), self._names, strict=True)
         ]
+
+    def _value(self, cell: Cell, own: str, name: str, weight_dropout: float) -> Tensor:
+        """The parameter that the cell calls ``own`` and this layer ``name``."""
+        parameter = cast(Tensor, getattr(self, name))
+        dropped = weight_dropout and own in cell.recurrent_weights
+        return F.dropout(parameter, weight_dropout) if dropped else parameter
 
     def reset_parameters(self) -> None:
         """Initialises every cell's parameters anew."""
@@ -298,8 +302,12 @@ class Recurrent(nn.Module):
             x = x.transpose(0, 1)
             feedback = None if feedback is None else feedback.transpose(0, 1)
             resets = None if resets is None else torch.as_tensor(resets).transpose(0, 1)
+        plain = feedback is None and resets is None and record is None
+        found = None
+        if torch.compiler.is_compiling() and plain:
+            found = self._described(x, state, training)
         return run_stack(
-            self._bound(self.weight_dropout if training else 0.0),
+            self._bound(self.weight_dropout if training else 0.0) if found is None else found,
             x,
             state,
             lengths=lengths,
@@ -311,6 +319,24 @@ class Recurrent(nn.Module):
             training=training,
             record=record,
         )
+
+    def _described(self, x: Tensor, state: Any, training: bool) -> list[Any] | None:
+        """The cells for a graph's operator; None if it cannot take this call."""
+        told = compiled.descriptions(self, training)
+        given = [] if state is None else leaves(state)
+        if told is None or not compiled.takes(x, given):
+            return None
+        found: list[Any] = []
+        rate = self.weight_dropout if training else 0.0
+        cells = cast(Any, self._cells)
+        for cell, names, description in zip(cells, self._names, told, strict=True):
+            parameters = {own: self._value(cell, own, name, rate) for own, name in names.items()}
+            if not compiled.takes(x, list(parameters.values())):
+                return None
+            found.append(
+                compiled.DescribedCell(description, cell.State, parameters, cell.recurrent_size)
+            )
+        return found
 
     def session(self, batch_size: int = 1) -> Session:
         """A session: ``step(x [B, I]) -> output [B, O]``, without dropout.

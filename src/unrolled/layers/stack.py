@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from unrolled import kernels
 from unrolled.cells import Cell
 from unrolled.kernels import loop
-from unrolled.layers import recompute
+from unrolled.layers import compiled, recompute
 from unrolled.layers.dropout import recurrent_mask, variational_mask
 from unrolled.state import check_like, map_state, stack
 
@@ -97,6 +97,8 @@ def _run(
         empty = map_state(lambda part: part.new_zeros(0, *part.shape), state)
         record.append(stack(ordered) if ordered else empty)
         return output, final
+    if torch.compiler.is_compiling():
+        return compiled.run(cell, x, state, call)
     piece = recompute.piece_length(options.recompute, len(x))
     if options.recompute and piece < len(x) and recompute.applies():
         return recompute.run(cell, x, state, piece=piece, **call)
@@ -129,6 +131,8 @@ def check_lengths(
             f"{list(lengths.shape)} of {lengths.dtype} given"
         )
     lengths = lengths.to(torch.int64)
+    if torch.compiler.is_compiling():  # values are not known yet
+        return lengths
     if batch and not (int(lengths.min()) >= 0 and int(lengths.max()) <= steps):
         raise ValueError(f"lengths must be in 0..{steps} (the input's T), {lengths.tolist()} given")
     return None if bool((lengths == steps).all()) else lengths
@@ -150,6 +154,8 @@ def check_resets(
             f"resets must be booleans, one for each of {steps} steps of {batch} sequences, "
             f"{list(resets.shape)} of {resets.dtype} given"
         )
+    if torch.compiler.is_compiling():
+        return resets.to(device)
     return resets.to(device) if bool(resets.any()) else None
 
 
