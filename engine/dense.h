@@ -162,18 +162,19 @@ static void cross_entropy_chunk(const Dense& d, const Team& team, long r0, int n
       else d.losses[r0 + r] = 0.0f;
     }
     if (!d.y) continue;
-    VR scale_by = splat(target >= 0 ? 1.0f / sum : 0.0f);
+    VR scale_by = splat(1.0f / sum);
+    bool counts = target >= 0;  // else zeros, even where logits overflowed
     float* c = logits + j0 * block + (long)r * NB;
     for (int j = j0; j < j1; j++, c += block) {
-      store(c, load(c) * scale_by);
-      store(c + W, load(c + W) * scale_by);
+      store(c, counts ? load(c) * scale_by : VR{});
+      store(c + W, counts ? load(c + W) * scale_by : VR{});
     }
     if (target >= 0 && target / NB >= j0 && target / NB < j1)
       logits[target / NB * block + (long)r * NB + target % NB] -= 1.0f;
   }
   team.sync();
   if (!d.y) return;
-  for (int jb = j0; jb < j1; jb += 8)
+  for (int jb = j0; d.d_weight && jb < j1; jb += 8)
     for (int i = 0; i < ins; i++)
       for (int j = jb; j < smaller(j1, jb + 8); j++)
         outer_block(n, logits + j * block, hp + i * block, d.d_weight + (long)j * NB * d.inner + i * NB, d.inner,

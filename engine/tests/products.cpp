@@ -107,7 +107,7 @@ void linear_gradient(Random& random, int rows, int inner, int outer, int threads
 void cross_entropy(Random& random, int rows, int inner, int outer, int threads, float scale) {
   Rows x(rows, inner, random, 1);
   Guarded weight((size_t)inner * outer, random, scale), bias(outer, random, 1), losses(rows);
-  bool with_bias = random.integer(0, 2), gradients = random.integer(0, 2);
+  bool with_bias = random.integer(0, 2), gradients = random.integer(0, 2), with_weight = random.integer(0, 4);
   std::vector<int64_t> targets(rows);
   for (int64_t& t : targets) t = random.integer(0, 5) ? random.integer(0, outer - 1) : -random.integer(1, 100);
   Guarded dx((size_t)rows * inner, gradients ? NAN : UNTOUCHED);
@@ -128,7 +128,7 @@ void cross_entropy(Random& random, int rows, int inner, int outer, int threads, 
       double g = std::exp(p[o] - most) / sum - (o == targets[r]);
       d_bias.wanted[o] += with_bias ? g : 0;
       for (int k = 0; k < inner; k++) {
-        d_weight.wanted[(size_t)o * inner + k] += g * x(r, k);
+        d_weight.wanted[(size_t)o * inner + k] += with_weight ? g * x(r, k) : 0;
         wanted_dx[(size_t)r * inner + k] += g * weight[(size_t)o * inner + k];
       }
     }
@@ -144,7 +144,7 @@ void cross_entropy(Random& random, int rows, int inner, int outer, int threads, 
   d.targets = targets.data();
   d.losses = losses.p();
   d.y = gradients ? dx.p() : nullptr, d.y_row = inner;
-  d.d_weight = gradients ? d_weight.got.p() : nullptr;
+  d.d_weight = gradients && with_weight ? d_weight.got.p() : nullptr;
   d.d_bias = gradients && with_bias ? d_bias.got.p() : nullptr;
   run_dense(isa(), d, threads);
   for (int r = 0; r < rows; r++) CHECK(targets[r] >= 0 || losses[r] == 0.0f);
@@ -155,7 +155,8 @@ void cross_entropy(Random& random, int rows, int inner, int outer, int threads, 
   CLOSE(d_bias.got, d_bias.wanted, loose);
 }
 
-// NaN in one row spoils that row's loss alone; without x, weights of zero mean log(outer).
+// NaN in one row spoils that row's loss alone; weights of zero mean log(outer). A row that does not count has no
+// gradient, not even where its logits overflow.
 void cross_entropy_edges() {
   const int rows = 5, inner = 9, outer = 70;
   Random random(3);
@@ -172,6 +173,16 @@ void cross_entropy_edges() {
     if (r == 2) CHECK(losses[r] != losses[r]);
     else CHECK(std::fabs(losses[r] - (r == 3 ? 0 : std::log(outer))) < 1e-5);
   }
+  Guarded big(outer * inner, 2.0f), dx(rows * inner), d_weight(outer * inner, 0.0f);
+  Packed forward(big, outer, inner, false), back(big, outer, inner, true);
+  for (int k = 0; k < inner; k++) x[2 * inner + k] = 3e38f;
+  targets[2] = -100;
+  d.packed = forward.memory.p(), d.packed_back = back.memory.p();
+  d.y = dx.p(), d.y_row = inner, d.d_weight = d_weight.p();
+  run_dense(isa(), d, 1);
+  CHECK(losses[2] == 0.0f);
+  for (int k = 0; k < inner; k++) CHECK(dx[2 * inner + k] == 0.0f);
+  for (size_t i = 0; i < d_weight.size(); i++) CHECK(std::isfinite(d_weight[i]));
 }
 
 }  // namespace
