@@ -36,17 +36,32 @@ uint64_t Saved::bytes() const {
   return sum;
 }
 
-std::shared_ptr<Packs> Executable::pack(const Numbers& weights, bool transposed) const {
+std::shared_ptr<Packs> Executable::pack(const Numbers& weights, bool transposed, bool half) const {
   if ((int)weights.size() != plan.weights) throw std::invalid_argument("one address per weight of the plan");
+  if (half) {
+    for (int s = 0; s < plan.forward.count; s++)
+      for (int i = 0; i < plan.forward[s].products.count; i++)
+        if (transposed || plan.forward[s].products[i].inputs.count > 1)
+          throw std::invalid_argument("only products with one plane run with weights packed as bfloat16");
+  }
   auto made = std::make_shared<Packs>();
   made->isa = &isa();
+  made->half = half;
   made->memory.resize(plan.packs.count);
   made->packed.assign(plan.packs.count, nullptr);
   for (int i = 0; i < plan.packs.count; i++) {
     const Pack& p = plan.packs[i];
     if ((bool)p.transposed != transposed) continue;
-    made->memory[i] = Floats(pack_size(p, made->isa->lanes));
-    made->isa->pack(p, (const float*)(intptr_t)weights[p.weight], made->memory[i].get());
+    long size = pack_size(p, made->isa->lanes);
+    Floats packed(size);
+    made->isa->pack(p, (const float*)(intptr_t)weights[p.weight], packed.get());
+    if (half) {
+      long lines = size / made->isa->lanes, panels = lines / p.inner;  // two lines of weights become one
+      made->memory[i] = Floats(panels * ((p.inner + 1) / 2) * made->isa->lanes);
+      made->isa->pack_half(packed.get(), made->memory[i].get(), panels, p.inner);
+    } else {
+      made->memory[i] = std::move(packed);
+    }
     made->packed[i] = made->memory[i].get();
   }
   return made;
@@ -69,7 +84,9 @@ std::shared_ptr<Saved> Executable::forward(std::shared_ptr<Sequences> sequences,
   for (int i = 0; i < plan.states.count; i++) call.final.push_back(reader.address());
   reader.end();
   const Isa& isa = *packs.isa;
+  if (packs.half && plan.training) throw std::invalid_argument("training needs weights packed as float32");
   call.packed = packs.packed;
+  call.half = packs.half;
   auto saved = std::make_shared<Saved>();
   saved->isa = &isa;
   saved->team = call.team = divide(plan, *sequences, threads, saved->parts);
@@ -160,6 +177,7 @@ void Stepper::set_parameters(int index, std::shared_ptr<Packs> packs, const Numb
   reader.end();
   layer.packs = std::move(packs);
   layer.call.packed = layer.packs->packed;
+  layer.call.half = layer.packs->half;
   isa_.vectors(layer.call);
 }
 

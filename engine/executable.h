@@ -13,7 +13,8 @@ typedef std::vector<int64_t> Numbers;
 struct Packs {
   const Isa* isa = nullptr;
   std::vector<Floats> memory;
-  std::vector<const float*> packed;   // one per pack of the plan; null where not asked for
+  std::vector<const void*> packed;    // one per pack of the plan; null where not asked for
+  bool half = false;                  // as bfloat16
 
   Packs() = default;
   Packs(const Packs&) = delete;
@@ -40,8 +41,8 @@ class Executable : public std::enable_shared_from_this<Executable> {
   Executable(const std::vector<int64_t>& ints, const std::vector<double>& floats, int input_size)
       : plan(ints, floats, input_size) {}
 
-  // Packs for the forward or (transposed) for the backward pass; one address per weight.
-  std::shared_ptr<Packs> pack(const Numbers& weights, bool transposed) const;
+  // Packs for the forward or (transposed) for the backward pass; one address per weight. `half`: kept as bfloat16.
+  std::shared_ptr<Packs> pack(const Numbers& weights, bool transposed, bool half = false) const;
 
   // Arguments in order: x, y and each extern as (address, time stride, batch stride); each vector as (address, size);
   // each state's initial, then each one's final [sequences, n] (0: zeros, not wanted).

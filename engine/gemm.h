@@ -30,16 +30,22 @@ struct Target {   // one panel of the result
   long init_row;      // floats between rows of init; 0 repeats one row (a bias)
 };
 
-typedef void (*Kernel)(const Segment*, int, long, const float*, long, Target*, long, long);
+template <class Weight>  // float, or Half
+using Kernel = void (*)(const Segment*, int, long, const Weight*, long, Target*, long, long);
 
 #define UNROLL _Pragma("GCC unroll 32")
+
+INLINE void prefetch(const float* b, int k, int odd, int h) { __builtin_prefetch(b + (k + odd) * NB + h * W); }
+INLINE void prefetch(const Half* b, int k, int odd, int h) {
+  if (!odd) __builtin_prefetch(b + k * NB + h * 2 * W);
+}
 
 // Terms of one sum: of so many a panel stays in the first cache (or close to it) from one tile of rows to the next.
 constexpr int TERMS = NB == 16 ? 384 : 512;
 constexpr int SEGMENTS = 64;
 
-template <int M, int P, int H>  // rows, panels, vectors of each panel (2; 1 for a half)
-__attribute__((noinline)) void kernel(const Segment* segments, int count, long row, const float* b, long panel,
+template <class Weight, int M, int P, int H>  // rows, panels, vectors of each panel (2; 1 for a half)
+__attribute__((noinline)) void kernel(const Segment* segments, int count, long row, const Weight* b, long panel,
                                       Target* out, long c_row, long m0) {
   VR acc[M][P * H];
   UNROLL for (int p = 0; p < P; p++) {
@@ -53,18 +59,18 @@ __attribute__((noinline)) void kernel(const Segment* segments, int count, long r
   }
   // Rows first; where a whole line of B beside the sums would not fit the registers, columns first.
   constexpr bool ROWS_FIRST = M * P * H + P * H < REGISTERS;
-#define UNROLLED_STEP(k)                                                                          \
+#define UNROLLED_STEP(k, odd)                                                                    \
   {                                                                                               \
     VR bv[P * H], av[M];                                                                          \
-    if (!ROWS_FIRST) UNROLL for (int m = 0; m < M; m++) av[m] = splat(a[m * NB + (k)]);           \
+    if (!ROWS_FIRST) UNROLL for (int m = 0; m < M; m++) av[m] = splat(a[m * NB + (k) + odd]);     \
     UNROLL for (int p = 0; p < P; p++) UNROLL for (int h = 0; h < H; h++) {                       \
       const int j = p * H + h;                                                                    \
-      bv[j] = load(b + p * panel + (k)*NB + h * W);                                               \
-      if (M >= 4 && h * W % 16 == 0) __builtin_prefetch(b + p * panel + ((k) + 16) * NB + h * W); \
+      bv[j] = weights(b + p * panel, k, odd, h);                                                  \
+      if (M >= 4 && h * W % 16 == 0) prefetch(b + p * panel, (k) + 16, odd, h);                   \
       if (!ROWS_FIRST) UNROLL for (int m = 0; m < M; m++) acc[m][j] = av[m] * bv[j] + acc[m][j];  \
     }                                                                                             \
     if (ROWS_FIRST) UNROLL for (int m = 0; m < M; m++) {                                          \
-      av[m] = splat(a[m * NB + (k)]);                                                             \
+      av[m] = splat(a[m * NB + (k) + odd]);                                                       \
       UNROLL for (int j = 0; j < P * H; j++) acc[m][j] = av[m] * bv[j] + acc[m][j];               \
     }                                                                                             \
   }
@@ -72,11 +78,19 @@ __attribute__((noinline)) void kernel(const Segment* segments, int count, long r
     const float* a = segments[s].p + row;
     int k = segments[s].k;
     for (; k >= NB; k -= NB) {
-      _Pragma("GCC unroll 4") for (int i = 0; i < NB; i++) UNROLLED_STEP(i);
+      _Pragma("GCC unroll 2") for (int i = 0; i < NB; i += 2) {
+        UNROLLED_STEP(i, 0);
+        UNROLLED_STEP(i, 1);
+      }
       a += segments[s].stride;
       b += NB * NB;
     }
-    for (int i = 0; i < k; i++) UNROLLED_STEP(i);
+    int i = 0;
+    for (; i + 1 < k; i += 2) {
+      UNROLLED_STEP(i, 0);
+      UNROLLED_STEP(i, 1);
+    }
+    if (i < k) UNROLLED_STEP(i, 0);
     b += k * NB;
   }
 #undef UNROLLED_STEP
@@ -88,8 +102,8 @@ __attribute__((noinline)) void kernel(const Segment* segments, int count, long r
 }
 
 // One row, one panel: four sums over every fourth k hide the latency of the additions.
-template <int H>
-__attribute__((noinline)) void kernel_row(const Segment* segments, int count, long row, const float* b, long,
+template <class Weight, int H>
+__attribute__((noinline)) void kernel_row(const Segment* segments, int count, long row, const Weight* b, long,
                                           Target* out, long c_row, long m0) {
   VR acc[4][H];
   UNROLL for (int u = 0; u < 4; u++) UNROLL for (int h = 0; h < H; h++) acc[u][h] = VR{};
@@ -101,7 +115,7 @@ __attribute__((noinline)) void kernel_row(const Segment* segments, int count, lo
       _Pragma("GCC unroll 2") for (int i = 0; i < NB; i += 4) {
         UNROLL for (int u = 0; u < 4; u++) {
           VR av = splat(a[i + u]);
-          UNROLL for (int h = 0; h < H; h++) acc[u][h] = av * load(b + (i + u) * NB + h * W) + acc[u][h];
+          UNROLL for (int h = 0; h < H; h++) acc[u][h] = av * weights(b, i + u / 2 * 2, u % 2, h) + acc[u][h];
         }
       }
       a += segments[s].stride;
@@ -109,7 +123,7 @@ __attribute__((noinline)) void kernel_row(const Segment* segments, int count, lo
     }
     for (int i = 0; i < k; i++) {
       VR av = splat(a[i]);
-      UNROLL for (int h = 0; h < H; h++) acc[0][h] = av * load(b + i * NB + h * W) + acc[0][h];
+      UNROLL for (int h = 0; h < H; h++) acc[0][h] = av * weights(b, i / 2 * 2, i % 2, h) + acc[0][h];
     }
     b += k * NB;
   }
@@ -117,39 +131,48 @@ __attribute__((noinline)) void kernel_row(const Segment* segments, int count, lo
       store(out->c + m0 * c_row + h * W, (acc[0][h] + acc[1][h]) + (acc[2][h] + acc[3][h]));
 }
 
+// Kernels by their rows.
+template <class Weight>
+struct Kernels {
 #if UNROLLED_WIDTH == 16 && defined(__AVX512F__)
-#define UNROLLED_ROWS(P, H)                                                                            \
-  kernel<2, P, H>, kernel<3, P, H>, kernel<4, P, H>, kernel<5, P, H>, kernel<6, P, H>, kernel<7, P, H>, \
-      kernel<8, P, H>, kernel<9, P, H>, kernel<10, P, H>, kernel<11, P, H>, kernel<12, P, H>,          \
-      kernel<13, P, H>, kernel<14, P, H>
-static const Kernel FULL[] = {nullptr, kernel_row<2>, UNROLLED_ROWS(1, 2)};
-static const Kernel HALF[] = {nullptr, kernel_row<1>, UNROLLED_ROWS(1, 1)};
-static const Kernel PAIR[] = {nullptr, kernel<1, 2, 2>, kernel<2, 2, 2>, kernel<3, 2, 2>,
-                              kernel<4, 2, 2>, kernel<5, 2, 2>, kernel<6, 2, 2>};
-static const Kernel FOUR[] = {nullptr, kernel<1, 4, 2>, kernel<2, 4, 2>, kernel<3, 4, 2>};
-#undef UNROLLED_ROWS
+#define UNROLLED_ROWS(H)                                                                                          \
+  nullptr, kernel_row<Weight, H>, kernel<Weight, 2, 1, H>, kernel<Weight, 3, 1, H>, kernel<Weight, 4, 1, H>,      \
+      kernel<Weight, 5, 1, H>, kernel<Weight, 6, 1, H>, kernel<Weight, 7, 1, H>, kernel<Weight, 8, 1, H>,         \
+      kernel<Weight, 9, 1, H>, kernel<Weight, 10, 1, H>, kernel<Weight, 11, 1, H>, kernel<Weight, 12, 1, H>,      \
+      kernel<Weight, 13, 1, H>, kernel<Weight, 14, 1, H>
+  static constexpr Kernel<Weight> PAIR[] = {nullptr, kernel<Weight, 1, 2, 2>, kernel<Weight, 2, 2, 2>,
+                                            kernel<Weight, 3, 2, 2>, kernel<Weight, 4, 2, 2>,
+                                            kernel<Weight, 5, 2, 2>, kernel<Weight, 6, 2, 2>};
+  static constexpr Kernel<Weight> FOUR[] = {nullptr, kernel<Weight, 1, 4, 2>, kernel<Weight, 2, 4, 2>,
+                                            kernel<Weight, 3, 4, 2>};
 #else
-static const Kernel FULL[] = {nullptr, kernel_row<2>, kernel<2, 1, 2>, kernel<3, 1, 2>, kernel<4, 1, 2>,
-                              kernel<5, 1, 2>, kernel<6, 1, 2>};
-static const Kernel HALF[] = {nullptr, kernel_row<1>, kernel<2, 1, 1>, kernel<3, 1, 1>, kernel<4, 1, 1>,
-                              kernel<5, 1, 1>, kernel<6, 1, 1>};
-static const Kernel PAIR[] = {nullptr, kernel<1, 2, 2>, kernel<2, 2, 2>, kernel<3, 2, 2>};
-static const Kernel FOUR[] = {nullptr, kernel<1, 4, 2>};
+#define UNROLLED_ROWS(H)                                                                                     \
+  nullptr, kernel_row<Weight, H>, kernel<Weight, 2, 1, H>, kernel<Weight, 3, 1, H>, kernel<Weight, 4, 1, H>, \
+      kernel<Weight, 5, 1, H>, kernel<Weight, 6, 1, H>
+  static constexpr Kernel<Weight> PAIR[] = {nullptr, kernel<Weight, 1, 2, 2>, kernel<Weight, 2, 2, 2>,
+                                            kernel<Weight, 3, 2, 2>};
+  static constexpr Kernel<Weight> FOUR[] = {nullptr, kernel<Weight, 1, 4, 2>};
 #endif
+  static constexpr Kernel<Weight> FULL[] = {UNROLLED_ROWS(2)};
+  static constexpr Kernel<Weight> HALF[] = {UNROLLED_ROWS(1)};
+#undef UNROLLED_ROWS
+};
 
 INLINE int smaller(int a, int b) { return a < b ? a : b; }
 INLINE long smaller(long a, long b) { return a < b ? a : b; }
 INLINE int larger(int a, int b) { return a > b ? a : b; }
 
 // M rows times `panels` panels; those from `half_from` on are halves. `row`: floats to the first row in the planes.
-static void multiply(int m, int panels, int half_from, const Segment* segments, int count, long row, const float* b,
+template <class Weight>
+static void multiply(int m, int panels, int half_from, const Segment* segments, int count, long row, const Weight* b,
                      long panel, Target* out, long c_row) {
+  typedef Kernels<Weight> K;
   int together = m == 1 ? 1 : m <= ROWS_4 ? 4 : m <= ROWS_2 ? 2 : 1;
   int tiles = (m + ROWS_1 - 1) / ROWS_1;
   for (int p = 0; p < panels;) {
     int n = together;
     while (n > 1 && (n > panels - p || p + n > half_from)) n >>= 1;
-    const Kernel* table = n == 4 ? FOUR : n == 2 ? PAIR : p >= half_from ? HALF : FULL;
+    const Kernel<Weight>* table = n == 4 ? K::FOUR : n == 2 ? K::PAIR : p >= half_from ? K::HALF : K::FULL;
     int m0 = 0;
     for (int t = 0; t < tiles; t++) {
       int rows = (m - m0 + (tiles - t) - 1) / (tiles - t);
@@ -161,8 +184,9 @@ static void multiply(int m, int panels, int half_from, const Segment* segments, 
 }
 
 // The same, long sums cut into pieces of about TERMS that go over all panels and rows before the next piece does.
-static void multiply_long(int m, int panels, int half_from, const Segment* segments, int count, const float* b, long panel,
-                          Target* out, long c_row) {
+template <class Weight>
+static void multiply_long(int m, int panels, int half_from, const Segment* segments, int count, const Weight* b,
+                          long panel, Target* out, long c_row) {
   long total = 0;
   for (int i = 0; i < count; i++) total += segments[i].k;
   if (m <= ROWS_1 || total <= TERMS) {
@@ -284,6 +308,24 @@ static void pack_columns(const float* w, const int* blocks, int count, int units
         }
       }
   }
+}
+
+INLINE uint32_t rounded(float x) {  // to bfloat16: to nearest, ties to even
+  uint32_t word;
+  memcpy(&word, &x, 4);
+  bool nan = (word & 0x7fffffff) > 0x7f800000;
+  return (nan ? word | 0x00400000 : word + 0x7fff + (word >> 16 & 1)) >> 16;
+}
+
+// Packed panels as bfloat16, two lines in one; a last odd line beside zeros.
+static void pack_half(const float* s, Half* out, long panels, int inner) {
+  uint32_t* d = (uint32_t*)out;
+  for (long p = 0; p < panels; p++, s += (long)inner * NB)
+    for (int k = 0; k < inner; k += 2, d += NB)
+      for (int i = 0; i < NB; i++) {
+        uint32_t odd = k + 1 < inner ? rounded(s[(k + 1) * NB + i]) : 0;
+        d[i] = odd << 16 | rounded(s[k * NB + i]);
+      }
 }
 
 }  // namespace UNROLLED_ISA

@@ -20,6 +20,8 @@ static void pack(const Pack& p, const float* weight, float* out) {
   else pack_rows(weight, p.blocks.items, p.blocks.count, p.block_units, p.inner, out);
 }
 
+static void halve(const float* packed, void* out, long panels, int inner) { pack_half(packed, (Half*)out, panels, inner); }
+
 static void forward_work(void* data, const Team& team) {
   Call& call = *(Call*)data;
   Worker(call, team.size > 1 ? 0 : team.id, team, false).run_forward();
@@ -139,7 +141,7 @@ static void function(int op, const float* x, float* y, int n) {
   }
 }
 
-static const Isa THIS = {TEXT(UNROLLED_ISA), NB, pack, forward, backward, step, vectors, states, dense, fingerprint, peak, function};
+static const Isa THIS = {TEXT(UNROLLED_ISA), NB, pack, halve, forward, backward, step, vectors, states, dense, fingerprint, peak, function};
 
 }  // namespace UNROLLED_ISA
 

@@ -135,7 +135,9 @@ NB_MODULE(_engine, m) {
       .def_static("even", &even, "steps"_a, "batch"_a, "reverse"_a)
       .def_static("pieces", &pieces, "batch"_a, "start"_a, "length"_a, "reverse"_a)
       .def_prop_ro("count", [](const Sequences& s) { return s.length.size(); });
-  nb::class_<Packs>(m, "Packs", "Packed weights").def_prop_ro("isa", [](const Packs& p) { return std::string(p.isa->name); });
+  nb::class_<Packs>(m, "Packs", "Packed weights")
+      .def_prop_ro("isa", [](const Packs& p) { return std::string(p.isa->name); })
+      .def_ro("half", &Packs::half);
   nb::class_<Saved>(m, "Saved", "What a training forward leaves for its backward")
       .def_prop_ro("bytes", &Saved::bytes);
   nb::class_<Executable>(m, "Executable", "A plan made ready to run")
@@ -148,7 +150,7 @@ NB_MODULE(_engine, m) {
                     return std::make_shared<Executable>(ints, floats, input_size);
                   },
                   "ints"_a, "floats"_a, "input_size"_a)
-      .def("pack", &Executable::pack, "weights"_a, "transposed"_a, nb::call_guard<nb::gil_scoped_release>())
+      .def("pack", &Executable::pack, "weights"_a, "transposed"_a, "half"_a = false, nb::call_guard<nb::gil_scoped_release>())
       .def_prop_ro("counts", [](const Executable& e) { return std::make_tuple(e.plan.weights, e.plan.vectors, e.plan.externs, e.plan.states.count); },
                    "Weights, vectors, externs and states of the plan")
       .def("forward", &Executable::forward, "sequences"_a, "packs"_a, "arguments"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>())

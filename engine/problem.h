@@ -64,7 +64,8 @@ struct Call {
   std::vector<float*> initial, final;            // [sequences, n] per state field; null: zeros / not wanted
   std::vector<float*> d_initial, d_final;        // may be null
   std::vector<float*> d_weights, d_vectors;      // to be added to; null where not wanted
-  std::vector<const float*> packed;              // one per pack of the plan
+  std::vector<const void*> packed;               // one per pack of the plan: floats, or bfloat16
+  bool half = false;                             // which
   std::vector<Space>* forward = nullptr;         // per part
   std::vector<Space>* backward = nullptr;
 };
@@ -99,6 +100,7 @@ struct Isa {
   const char* name;
   int lanes;                                     // NB
   void (*pack)(const Pack&, const float* weight, float* out);
+  void (*pack_half)(const float* packed, void* out, long panels, int inner);  // to bfloat16
   void (*forward)(Call&);
   void (*backward)(Call&);
   void (*step)(Call&, long now);                 // one step of an inference plan, states staying in their planes

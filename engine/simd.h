@@ -24,6 +24,18 @@ typedef float VR __attribute__((vector_size(4 * W)));  // in registers
 
 INLINE VR load(const float* p) { return *(const V*)p; }
 INLINE void store(float* p, VR v) { *(V*)p = v; }
+
+// bfloat16, the upper half of a float. Two lines of weights lie in one line of words: the first in the lower halves.
+struct Half { uint16_t bits; };
+typedef uint32_t VU __attribute__((vector_size(4 * W), aligned(4), may_alias));
+
+// Vector h of line k + odd of a panel; k is even.
+INLINE VR weights(const float* b, int k, int odd, int h) { return load(b + (k + odd) * NB + h * W); }
+INLINE VR weights(const Half* b, int k, int odd, int h) {
+  VU words = *(const VU*)(b + k * NB + h * 2 * W);
+  return (VR)(odd ? words & 0xffff0000u : words << 16);
+}
+
 INLINE VR splat(float x) { return x - VR{}; }
 INLINE VI splat_int(int32_t x) { return x - VI{}; }
 INLINE VI bits(VR v) { return (VI)v; }

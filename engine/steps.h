@@ -114,6 +114,16 @@ struct Worker {
     each_row(s0, s1, tensor, [&](long r, float* d) { from_row(d, plane.p + (row0 + r) * NB, plane.block, n); });
   }
 
+  long panel_of(int inner) const { return (long)(call.half ? (inner + 1) / 2 * 2 : inner) * NB; }
+
+  // Products with a weight from its `first` value on, packed as floats or as bfloat16.
+  void multiply_packed(int m, int panels, int half_from, const Segment* segments, int count, int pack, long first,
+                       long panel, Target* out) const {
+    const void* b = call.packed[pack];
+    if (call.half) multiply_long(m, panels, half_from, segments, count, (const Half*)b + first, panel, out, NB);
+    else multiply_long(m, panels, half_from, segments, count, (const float*)b + first, panel, out, NB);
+  }
+
   void product(const Product& p, int s, int m, int j, int jn, int half_at) const {
     Segment segments[SEGMENTS];
     Target targets[TARGETS];
@@ -124,7 +134,7 @@ struct Worker {
     }
     int outs = p.outputs.count;
     int together = larger(1, TARGETS / outs);
-    long panel = (long)pack.inner * NB;
+    long panel = panel_of(pack.inner);
     for (int r0 = 0; r0 < jn; r0 += together) {
       int n = smaller(together, jn - r0);
       for (int r = 0; r < n; r++)
@@ -140,8 +150,8 @@ struct Worker {
           }
         }
       int half_from = half_at >= 0 && half_at < j + r0 + n ? larger(0, half_at - j - r0) * outs : n * outs;
-      multiply_long(m, n * outs, half_from, segments, p.inputs.count,
-                    call.packed[p.pack] + (long)(j + r0) * outs * panel, panel, targets, NB);
+      multiply_packed(m, n * outs, half_from, segments, p.inputs.count, p.pack, (long)(j + r0) * outs * panel, panel,
+                      targets);
     }
   }
 
@@ -236,7 +246,7 @@ struct Worker {
     share(blocks_of(n), &j0, &j1);
     Segment segment = {own.x.p, own.x.block, plan.input_size};
     Target targets[TARGETS];
-    long panel = (long)plan.input_size * NB;
+    long panel = panel_of(plan.input_size);
     long row0 = offset[s0] - (plan.training ? 0 : origin);
     for (int j = j0; j < j1; j++) {
       bool half = j == blocks_of(n) - 1 && half_block(n);
@@ -247,8 +257,7 @@ struct Worker {
           const float* bias = own.gate_bias[g0 + g];
           targets[g] = {a.p + j * a.block + row0 * NB, bias ? bias + j * NB : nullptr, 0};
         }
-        multiply_long((int)rows, gn, half ? 0 : gn, &segment, 1, call.packed[0] + ((long)j * gates + g0) * panel, panel,
-                      targets, NB);
+        multiply_packed((int)rows, gn, half ? 0 : gn, &segment, 1, 0, ((long)j * gates + g0) * panel, panel, targets);
       }
     }
   }
@@ -450,7 +459,7 @@ struct Worker {
     for (int j = j0; j < j1; j++) {
       Target target = {own.dx.p + j * own.dx.block, nullptr, 0};
       bool half = j == blocks_of(n) - 1 && half_block(n);
-      multiply_long((int)(offset[s1] - offset[s0]), 1, half ? 0 : 1, segments, gates, call.packed[1] + j * panel, panel,
+      multiply_long((int)(offset[s1] - offset[s0]), 1, half ? 0 : 1, segments, gates, (const float*)call.packed[1] + j * panel, panel,
                     &target, NB);
     }
     team.sync();

@@ -138,7 +138,7 @@ struct Problem {
     for (const auto& w : weights) all.push_back(w.address());
     return all;
   }
-  Result forward(const std::shared_ptr<unrolled::Executable>& executable, bool final = true) const {
+  Result forward(const std::shared_ptr<unrolled::Executable>& executable, bool final = true, bool half = false) const {
     Result r(*this);
     Numbers a;
     x.append(a), r.y.append(a);
@@ -146,7 +146,7 @@ struct Problem {
     for (const auto& v : vectors) append(a, v);
     for (const auto& i : initial) a.push_back(shape.with_initial ? i.address() : 0);
     for (auto& f : r.final) a.push_back(final ? f.address() : 0);
-    auto packs = executable->pack(addresses(), false);
+    auto packs = executable->pack(addresses(), false, half);
     r.saved = executable->forward(shape.sequences(), *packs, a, shape.threads);
     return r;
   }

@@ -1,4 +1,6 @@
 // Plans over time against their cells in double precision.
+#include <cmath>
+
 #include "harness.h"
 #include "memory.h"
 
@@ -54,6 +56,27 @@ void larger_shapes() {
   for (size_t k = 0; k < ga.size(); k++) CLOSE(gb[k], Problem::wide(ga[k]), 1e-6);
 }
 
+// Weights packed as bfloat16 give the very results of weights that are such numbers.
+void halves() {
+  Random random(14);
+  for (int i = 0; i < 12; i++) {
+    int in = random.integer(1, 40), hidden = random.integer(1, 70);
+    Cell cell = i % 2 ? cells::lstm(in, hidden) : cells::local(in, hidden);
+    auto inference = std::make_shared<unrolled::Executable>(cell.inference.ints, cell.inference.floats, cell.input);
+    Shape shape = Shape::random(random, 6, i % 3 ? 5 : 27, 1 + i % 2);
+    Random same(i), again(i);
+    Problem exact(cell, shape, same), rounded(cell, shape, again);
+    exact.weights[0][0] = 1.00390625f, rounded.weights[0][0] = 1.0f;  // a tie goes to the even one
+    for (auto& w : rounded.weights)
+      for (size_t k = 0; k < w.size(); k++) {
+        double unit = w[k] ? std::ldexp(1.0, std::ilogb(w[k]) - 7) : 1;
+        w[k] = (float)(std::nearbyint(w[k] / unit) * unit);
+      }
+    Problem::Result a = exact.forward(inference, true, true), b = rounded.forward(inference);
+    CLOSE(a.y.floats, Problem::wide(b.y.floats), 0.0);
+  }
+}
+
 // Gradients are added to what is there, and those not asked for are left out.
 void accumulation() {
   Random random(13);
@@ -84,5 +107,6 @@ int main() {
   prepare();
   random_shapes();
   larger_shapes();
+  halves();
   accumulation();
 }

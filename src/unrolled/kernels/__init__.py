@@ -18,7 +18,7 @@ from torch import Tensor
 from unrolled.cells import Cell, cell_named
 from unrolled.kernels import engine, fused, loop
 from unrolled.kernels.dense import linear, linear_cross_entropy
-from unrolled.kernels.native import isa, missing
+from unrolled.kernels.native import isa, missing, weights
 from unrolled.kernels.prepared import ready
 from unrolled.kernels.program import Untraceable
 from unrolled.kernels.streams import Streams, streams
@@ -261,4 +261,5 @@ __all__ = [
     "run",
     "streams",
     "use",
+    "weights",
 ]

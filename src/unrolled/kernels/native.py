@@ -52,3 +52,49 @@ def isa() -> str | None:
     ``UNROLLED_ENGINE_ISA`` forces another that the machine has.
     """
     return None if missing() else str(engine.isa())
+
+
+_weights = "float32"
+
+
+def halved() -> bool:
+    """Whether :func:`weights` last asked for bfloat16."""
+    return _weights == "bfloat16"
+
+
+class _Weights:
+    """Undoes :func:`weights` at the end of a ``with`` block."""
+
+    def __init__(self, previous: str) -> None:
+        self._previous = previous
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        weights(self._previous)
+
+
+def weights(dtype: str) -> _Weights:
+    """How the engine keeps packed weights for inference, from here on or within ``with weights(...):``.
+
+    Args:
+        dtype: ``"float32"``, or ``"bfloat16"``: each weight rounded to 8 significant bits, half the memory to
+            read. Inputs, states, biases and sums stay float32, and so does everything in training. A
+            session keeps what was in force when it was opened.
+
+    Raises:
+        ValueError: another type.
+
+    >>> import torch, unrolled
+    >>> layer, x = unrolled.LSTM(4, 8), torch.ones(3, 1, 4)
+    >>> with torch.inference_mode(), weights("bfloat16"):
+    ...     rounded = layer(x)[0]
+    >>> torch.allclose(rounded, layer(x)[0], atol=5e-3)
+    True
+    """
+    global _weights
+    if dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"weights are kept as float32 or bfloat16, not {dtype!r}")
+    previous, _weights = _weights, dtype
+    return _Weights(previous)

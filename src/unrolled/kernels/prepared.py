@@ -17,6 +17,7 @@ from torch import Tensor
 from unrolled.cells import Cell, GatedCell
 from unrolled.cells.cell import Prepared
 from unrolled.kernels.native import engine as _engine
+from unrolled.kernels.native import halved
 from unrolled.kernels.program import Program, Untraceable, hoist, plan, sizes_of, trace
 from unrolled.kernels.program.ir import ROW
 
@@ -62,7 +63,7 @@ class Runner:
             return kept.packs
         executable = self.executable(training=training)
         addresses = [w.data_ptr() for w in weights[: executable.counts[0]]]
-        packs = executable.pack(addresses, transposed)
+        packs = executable.pack(addresses, transposed, halved() and not training)
         if not training:
             self.keep(weights, Packed(weights, packs))
         return packs
@@ -160,7 +161,7 @@ class Packed:
 
     def holds(self, weights: list[Tensor]) -> bool:
         """Whether the packed weights are still these."""
-        if self.packs.isa != _engine.isa():
+        if self.packs.isa != _engine.isa() or self.packs.half != halved():
             return False
         for w, (made_of, address, version, contents) in zip(weights, self._made_of, strict=True):
             if made_of() is not w or w.data_ptr() != address or _version(w) != version:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unrolled.cells import Cell
 from unrolled.kernels.native import engine as _engine
+from unrolled.kernels.native import halved
 from unrolled.kernels.prepared import Ready, ready
 from unrolled.state import check_like, leaves, rebuild
 
@@ -30,6 +31,7 @@ class Streams:
         self._output = (batch, cells[-1].output_size)
         self._template = tuple(cell.initial_state(batch, device="cpu") for cell in cells)
         self._watched: list[tuple[Tensor, int, int]] = []
+        self._halved = halved()
         self._pack()
         self.set_state(self._template)
 
@@ -46,7 +48,7 @@ class Streams:
             matrices = [
                 named[name].contiguous() for name in runner.matrices[: executable.counts[0]]
             ]
-            packs = executable.pack([m.data_ptr() for m in matrices], False)
+            packs = executable.pack([m.data_ptr() for m in matrices], False, self._halved)
             vectors = runner.all_vectors(named)[: executable.counts[1]]
             addresses = [number for v in vectors for number in (v.data_ptr(), v.numel())]
             self._stepper.set_parameters(index, packs, addresses)

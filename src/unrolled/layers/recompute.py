@@ -52,6 +52,8 @@ def run(
     steps = x.shape[0]
     lengths = None if lengths is None else lengths.to(x.device)
     outputs: list[Tensor] = []
+    inputs = x.split(piece)  # one backward for all; that of a slice fills a gradient as long as x
+    fed = None if feedback is None else feedback.split(piece)
     starts = range(0, steps, piece)
     for start in reversed(starts) if reverse else starts:
         stop = min(start + piece, steps)
@@ -65,11 +67,11 @@ def run(
         options = {
             "reverse": reverse,
             "zoneout": None if zoneout is None else select(zoneout, part),  # of steps, here
-            "feedback": None if feedback is None else feedback[part],
+            "feedback": None if fed is None else fed[start // piece],
             "resets": None if resets is None else resets[part],
             "reset_state": reset_state,
         }
-        output, state = _piece(cell, x[part], state, own, options)
+        output, state = _piece(cell, inputs[start // piece], state, own, options)
         outputs.append(output)
     if reverse:
         outputs.reverse()
