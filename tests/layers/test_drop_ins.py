@@ -161,3 +161,13 @@ def test_copies_and_moves_like_torch() -> None:
     assert twin(torch.randn(2, 1, 4).double())[0].dtype == torch.float64
     with kernels.use("loop"):
         assert twin(torch.randn(2, 1, 4).double())[0].dtype == torch.float64
+
+
+def test_convert_prints_the_measured_speed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    model = nn.ModuleDict({"first": nn.GRU(3, 4), "second": nn.LSTM(4, 2, batch_first=True)})
+    told = unrolled.convert(model, measure=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["first", "second"]
+    assert all(ratio > 0 for ratios in told.speed.values() for ratio in ratios)
+    assert lines[0].startswith(f"first: GRU {told.speed['first'][0]:.2f}x in inference, ")
+    assert all(isinstance(m, (unrolled.GRU, unrolled.LSTM)) for m in model.values())

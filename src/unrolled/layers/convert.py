@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -33,7 +32,7 @@ class Conversion:
         steps: int = 64,
         batch: int = 32,
         repeats: int = 7,
-        stream: TextIO | None = sys.stdout,
+        quiet: bool = False,
     ) -> dict[str, tuple[float, float]]:
         """Times each converted module against torch's own class: how many times as fast it is now.
 
@@ -43,7 +42,7 @@ class Conversion:
         Args:
             steps: T and ``batch``: B of the inputs.
             repeats: how often each side runs.
-            stream: where lines are printed as they come; None for nowhere.
+            quiet: print nothing.
 
         Returns:
             For each module the ratio in inference and in training (forward and backward).
@@ -52,12 +51,11 @@ class Conversion:
         for label, kind in self.converted.items():
             module = modules["" if label == WHOLE else label]
             self.speed[label] = _speed_up(module, steps=steps, batch=batch, repeats=repeats)
-            if stream is not None:
+            if not quiet:
                 inference, training = self.speed[label]
                 print(
                     f"{label}: {kind} {inference:.2f}x in inference, {training:.2f}x in training "
                     f"(T={steps}, B={batch}, {torch.get_num_threads()} threads)",
-                    file=stream,
                     flush=True,
                 )
         return self.speed
@@ -68,11 +66,16 @@ class Conversion:
         return "\n".join(lines) or "no recurrent module found"
 
 
-def convert(model: nn.Module) -> Conversion:
+def convert(model: nn.Module, *, measure: bool = False) -> Conversion:
     """Swaps every torch.nn.RNN, LSTM and GRU of a model for the drop-in, in place.
 
     Modules stay the same objects: parameters, hooks, optimisers and references to them go on working.
     Subclasses of the three (your own, or parametrised ones) are left, as are single-step cells.
+
+    Args:
+        model: what is converted.
+        measure: print how many times as fast each module is now (:meth:`Conversion.measure`, which
+            takes other shapes than its T 64, B 32).
 
     >>> print(convert(nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 2))))
     0: LSTM -> unrolled.LSTM
@@ -88,6 +91,8 @@ def convert(model: nn.Module) -> Conversion:
             result.left[label] = f"{type(module).__name__} is a subclass of torch's"
         elif isinstance(module, nn.RNNCellBase):
             result.left[label] = f"{type(module).__name__} is one step; unrolled.cells has its like"
+    if measure:
+        result.measure()
     return result
 
 
