@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.data.batch import LanguageBatch, Sequences
+from unrolled.data.batch import LabelBatch, LanguageBatch, Sequences, TokensBatch
 
 
 @settings(deadline=None, max_examples=50)
@@ -47,3 +47,46 @@ def test_batches_move_and_do_not_change() -> None:
     assert ragged.values.device.type == ragged.lengths.device.type == "meta"
     with pytest.raises(dataclasses.FrozenInstanceError):
         batch.fresh = False  # type: ignore[misc]
+
+
+def sentences(*, characters: bool) -> TokensBatch:
+    words = Sequences(torch.zeros(2, 3, dtype=torch.int64), torch.tensor([3, 1]))
+    tags = (torch.zeros(2, 3, dtype=torch.int64), torch.full((2, 3), -1))
+    if not characters:
+        return TokensBatch(words, None, None, tags)
+    spelt = Sequences(torch.zeros(2, 5, dtype=torch.int64), torch.tensor([5, 2]))
+    return TokensBatch(words, spelt, torch.zeros(2, 3, dtype=torch.int64), tags)
+
+
+@pytest.mark.parametrize("characters", [True, False])
+def test_sentences_move_whole(characters: bool) -> None:
+    moved = sentences(characters=characters).to("meta")
+    assert moved.words.values.device.type == moved.words.lengths.device.type == "meta"
+    assert [column.device.type for column in moved.tags] == ["meta", "meta"]
+    assert (moved.characters is not None) == (moved.spelling is not None) == characters
+    if moved.characters is not None and moved.spelling is not None:
+        assert moved.characters.values.device.type == moved.spelling.device.type == "meta"
+
+
+def test_labelled_sequences_move_whole() -> None:
+    vectors = Sequences(torch.zeros(2, 3, 4), torch.tensor([3, 2]))
+    targets = torch.tensor([0, 1])
+    for batch, lengths in (
+        (LabelBatch(sentences(characters=True), None, targets), [3, 1]),
+        (LabelBatch(None, vectors, targets), [3, 2]),
+        (LabelBatch(None, vectors, None), [3, 2]),
+    ):
+        assert batch.lengths.tolist() == lengths
+        moved = batch.to("meta")
+        assert moved.lengths.device.type == "meta"
+        assert (moved.tokens is None) == (batch.tokens is None)
+        assert (moved.vectors is None) == (batch.vectors is None)
+        assert (moved.targets is None) == (batch.targets is None)
+        assert moved.targets is None or moved.targets.device.type == "meta"
+
+
+def test_labelled_sequences_are_of_one_kind() -> None:
+    vectors = Sequences(torch.zeros(1, 2, 3), torch.tensor([2]))
+    for tokens, other in ((None, None), (sentences(characters=False), vectors)):
+        with pytest.raises(ValueError, match="either tokens or vectors"):
+            LabelBatch(tokens, other, None)

@@ -47,6 +47,10 @@ COMMANDS: dict[str, Command] = {
         "unrolled.cli.generate:command",
         "Draw text from a trained language model; the prompt is printed before it.",
     ),
+    "compare-outputs": Command(
+        "unrolled.cli.compare_outputs:command",
+        "Score two files of answers against the truth, and say whether they differ.",
+    ),
     "demo": Command(
         "unrolled.cli.demo:command",
         "Train a character language model in three minutes, see it win and write a page.",

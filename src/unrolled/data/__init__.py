@@ -1,4 +1,5 @@
-"""Data: text, vocabularies, token streams, batches, and sequences made by a rule.
+"""Data: text, tagged sentences, records, word vectors, vocabularies, token streams, batches by length, and
+sequences made by a rule.
 
 Import from the file that defines a thing (``from unrolled.data.stream import TokenStream``); only
 ``unrolled.data.batch`` needs torch at import.

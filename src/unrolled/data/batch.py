@@ -70,3 +70,77 @@ class LanguageBatch:
     def to(self, device: torch.device | str) -> LanguageBatch:
         """The same batch on that device."""
         return LanguageBatch(self.tokens.to(device), self.targets.to(device), self.fresh)
+
+
+@dataclass(frozen=True)
+class TokensBatch:
+    """Sentences.
+
+    Attributes:
+        words: ``[B, T]``, int64.
+        characters: ``[N, C]``, int64: the N distinct spellings of the batch; None without spellings.
+        spelling: ``[B, T]``, int64: which of them each word has.
+        tags: of each column ``[B, T]``, int64; -1 past the end and where a tag is not known.
+
+    >>> words = Sequences(torch.tensor([[5, 7], [5, 0]]), torch.tensor([2, 1]))
+    >>> TokensBatch(words, None, None, ()).words.mask.sum().item()
+    3
+    """
+
+    words: Sequences
+    characters: Sequences | None
+    spelling: Tensor | None
+    tags: tuple[Tensor, ...]
+
+    def to(self, device: torch.device | str) -> TokensBatch:
+        """The same batch on that device."""
+        return TokensBatch(
+            self.words.to(device),
+            None if self.characters is None else self.characters.to(device),
+            None if self.spelling is None else self.spelling.to(device),
+            tuple(column.to(device) for column in self.tags),
+        )
+
+
+@dataclass(frozen=True)
+class LabelBatch:
+    """Whole sequences, each with one answer.
+
+    Attributes:
+        tokens: the sequences if they are of words or symbols; else None.
+        vectors: ``[B, T, F]``, float32, if they are of vectors; else None.
+        targets: ``[B]``, int64, the number of the label, -1 for one that is not known; or ``[B, K]``,
+            float32, 1 for each label that an example has; or ``[B]``, float32, a number. None where
+            they are to be predicted.
+
+    Raises:
+        ValueError: both or neither of tokens and vectors are given.
+
+    >>> vectors = Sequences(torch.zeros(2, 3, 4), torch.tensor([3, 1]))
+    >>> LabelBatch(None, vectors, torch.tensor([0, 1])).lengths.tolist()
+    [3, 1]
+    """
+
+    tokens: TokensBatch | None
+    vectors: Sequences | None
+    targets: Tensor | None
+
+    def __post_init__(self) -> None:
+        if (self.tokens is None) == (self.vectors is None):
+            raise ValueError("a batch of labels has either tokens or vectors")
+
+    @property
+    def lengths(self) -> Tensor:
+        """``[B]``, int64, of the sequences."""
+        if self.tokens is not None:
+            return self.tokens.words.lengths
+        assert self.vectors is not None
+        return self.vectors.lengths
+
+    def to(self, device: torch.device | str) -> LabelBatch:
+        """The same batch on that device."""
+        return LabelBatch(
+            None if self.tokens is None else self.tokens.to(device),
+            None if self.vectors is None else self.vectors.to(device),
+            None if self.targets is None else self.targets.to(device),
+        )

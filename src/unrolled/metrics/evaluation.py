@@ -18,6 +18,7 @@ class Evaluation:
         examples: how many predictions the numbers are means of.
         metrics: each number by name.
         intervals: lower and upper end for those metrics that have an interval.
+        details: what else is worth printing, such as a table of confusions; not in the JSON.
 
     >>> print(Evaluation("markov", "test", 3, {"nats": 1.5}, {"nats": (1.0, 2.0)}).to_json())
     {"model": "markov", "split": "test", "examples": 3, "metrics": {"nats": 1.5}, \
@@ -29,6 +30,7 @@ class Evaluation:
     examples: int
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    details: str = ""
 
     def to_json(self) -> str:
         """One line of JSON. Numbers that are not finite, which JSON lacks, become null."""

@@ -1,0 +1,96 @@
+"""``unrolled compare-outputs REFERENCE A B``: two systems on the same examples, and whether they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from unrolled.cli import UsageError, single
+
+if TYPE_CHECKING:
+    from unrolled.metrics.comparison import Comparison
+
+_Kind = Literal["auto", "labels", "tags", "spans", "numbers"]
+_Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+
+
+def command(arguments: Sequence[str] = ()) -> App:
+    """The ``compare-outputs`` App."""
+    return single(compare_outputs, "compare-outputs")
+
+
+def compare_outputs(
+    reference: Path,
+    a: Path,
+    b: Path,
+    /,
+    *,
+    kind: _Kind = "auto",
+    column: str | None = None,
+    samples: int = 2000,
+    seed: int = 0,
+    as_json: _Json = False,
+) -> int:
+    """Score two files of answers against the truth, and say whether they differ.
+
+    Each file holds a label, a number or the tags of a sentence on each line, or columns (CoNLL-U too)
+    with a blank line between sentences; also compressed (.gz).
+
+    Args:
+        reference: The true answers.
+        a: What the first system answered.
+        b: What the second system answered.
+        kind: What the answers are; seen by their form when auto.
+        column: Of files with columns, the tags': its number from 1, or from the end with a minus; the
+            last, or upos in CoNLL-U, when absent.
+        samples: Draws of the bootstrap.
+        seed: Equal seeds draw equal samples.
+        as_json: Print one line of JSON.
+    """
+    if samples < 1:
+        raise UsageError(f"--samples {samples}: expected 1 or more")
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: expected 0 or more")
+    from unrolled.data.outputs import read_outputs
+    from unrolled.metrics.comparison import compare
+
+    found, files = read_outputs(reference, a, b, kind=kind, column=column)
+    truth, one, two = (each.rows for each in files)
+    comparison = compare(found, truth, one, two, samples=samples, seed=seed)
+    print(comparison.to_json() if as_json else report(comparison))
+    return 0
+
+
+def report(comparison: Comparison) -> str:
+    """A comparison as a table and a sentence."""
+    from unrolled.metrics.comparison import shown
+
+    unit = "sentences" if comparison.kind in ("tags", "spans") else "examples"
+    rows: list[tuple[str, ...]] = [("", "A", "B", "A − B", "p")]
+    for name, found in comparison.differences.items():
+        scores = [
+            _interval(metrics[name], intervals[name])
+            for metrics, intervals in zip(comparison.metrics, comparison.intervals, strict=True)
+        ]
+        difference = _interval(found.difference, (found.low, found.high), sign="+")
+        rows.append((name, *scores, difference, shown(found.p_value).removeprefix("= ")))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"{comparison.kind}, {comparison.examples} {unit}"]
+    for row in rows:
+        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join(cells).rstrip())
+    if (test := comparison.mcnemar) is not None:
+        what = "labels" if comparison.kind == "labels" else "tags"
+        lines.append(
+            f"McNemar, {what} that only A has right: {test.only_first}, only B: {test.only_second}; "
+            f"exact p {shown(test.exact)}, by chi-square with correction {shown(test.corrected)}"
+        )
+    return "\n".join([*lines, comparison.conclusion()])
+
+
+def _interval(value: float, ends: tuple[float, float], *, sign: str = "") -> str:
+    low, high = (f"{end:{sign}.4f}" for end in ends)
+    return f"{value:{sign}.4f} [{low}, {high}]"
