@@ -98,8 +98,9 @@ class FakeTrained:
     def evaluate(self, data: Path | None = None, *, split: str = "test") -> Evaluation:
         return RESULT
 
-    def predict(self, lines: Iterable[str]) -> Iterator[str]:
-        return (line.upper() for line in lines)
+    def predict(self, lines: Iterable[str], **options: Any) -> Iterator[str]:
+        given = "".join(f" {name}={value}" for name, value in options.items() if value)
+        return (line.upper() + given.replace(" batch_size=1", "") for line in lines)
 
     def generate(self, *, length: int, **options: Any) -> Iterator[str]:
         return iter("abcdefghijklmnopqrstuvwxyz"[:length])

@@ -65,10 +65,31 @@ def test_predict_names_the_line_that_is_not_utf8(
 
 def test_predict_reads_a_file(unrolled: Any, tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("one\ntwo\n", encoding="utf-8")
-    assert unrolled("predict", tmp_path, tmp_path / "lines").out == "ONE\nTWO\n"
+    out = unrolled("predict", tmp_path, tmp_path / "lines").out
+    assert out == "ONE batch_size=256\nTWO batch_size=256\n"  # read ahead: nobody waits for a line
     missing = unrolled("predict", tmp_path, tmp_path / "none")
     assert missing.code == 1
     assert "no such file" in missing.err
+
+
+def test_predict_passes_its_options_on(
+    unrolled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    give(monkeypatch, b"a\n")
+    ended = unrolled("predict", tmp_path, "--probabilities", "--n-best", 3)
+    assert ended.out == "A probabilities=True n_best=3\n"
+    ended = unrolled("predict", tmp_path, "--n-best", -1)
+    assert (ended.code, ended.out) == (2, "")
+    assert "--n-best -1: expected 0 or more" in ended.err
+
+
+def test_generate_is_for_models_that_can(
+    unrolled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("unrolled.tasks.load", lambda run: object())
+    ended = unrolled("generate", tmp_path)
+    assert (ended.code, ended.out) == (1, "")
+    assert f"{tmp_path}: this model draws no text" in ended.err
 
 
 def test_generate_prints_the_prompt_and_the_text(unrolled: Any, tmp_path: Path) -> None:

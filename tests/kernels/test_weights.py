@@ -45,7 +45,9 @@ def test_a_session_keeps_what_was_in_force() -> None:
     with kernels.weights("bfloat16"):
         session = layer.session(2)
     steps = torch.stack([session.step(row) for row in x])
-    assert torch.equal(steps, torch.stack([s.step(r) for s in [rounded(layer).session(2)] for r in x]))
+    assert torch.equal(
+        steps, torch.stack([s.step(r) for s in [rounded(layer).session(2)] for r in x])
+    )
     with torch.no_grad():
         layer.weight_hh_l0.mul_(2.0)
     expected = rounded(layer).session(2)

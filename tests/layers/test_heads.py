@@ -49,3 +49,23 @@ def test_identity_head_takes_probabilities() -> None:
     assert loss.count == 2
     assert torch.isfinite(loss.sum)
     assert loss.sum > 80  # a target of probability zero costs dearly, not infinitely
+
+
+def test_several_labels_sum_their_cross_entropies() -> None:
+    head = heads.SigmoidHead(4, 3)
+    h, targets = torch.randn(5, 4), (torch.rand(5, 3) < 0.5).float()
+    p = torch.sigmoid(h @ head.weight.T + head.bias)
+    expected = -(targets * p.log() + (1 - targets) * (1 - p).log()).sum()
+    loss = head.loss(h, targets)
+    torch.testing.assert_close(loss.sum, expected)
+    assert loss.count == 5
+    torch.testing.assert_close(head(h).exp(), p)
+
+
+def test_a_number_has_half_the_squared_error() -> None:
+    head = heads.LinearHead(4)
+    h, targets = torch.randn(5, 4), torch.randn(5)
+    loss = head.loss(h, targets)
+    torch.testing.assert_close(loss.sum, 0.5 * ((head(h) - targets) ** 2).sum())
+    torch.testing.assert_close(head(h), h @ head.weight[0] + head.bias)
+    assert loss.count == 5

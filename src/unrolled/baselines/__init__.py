@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unrolled.baselines.class_chains import ClassChains
 from unrolled.baselines.counts import NGramCounts
 from unrolled.baselines.markov import Markov, MarkovState
 from unrolled.baselines.mixture import Mixture, fit_weights, mix
@@ -14,6 +15,7 @@ BASELINES: dict[str, type[Markov] | type[KneserNey]] = {
 
 __all__ = [
     "BASELINES",
+    "ClassChains",
     "KneserNey",
     "Markov",
     "MarkovState",

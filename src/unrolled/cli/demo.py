@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 
 from unrolled import tasks
-from unrolled.cli import single
+from unrolled.cli import resolve, single
 from unrolled.cli.generate import write_stream
 from unrolled.cli.train import fit
 from unrolled.config import RunConfig, run_config
@@ -152,7 +152,8 @@ def _bits(run: Path) -> float:
 
 def _page(run: Path) -> None:
     print("\nA page it writes, character by character:\n")
-    pieces = tasks.load(run).generate(prompt=PROMPT, length=PAGE, temperature=0.8, seed=1)
+    model = resolve(tasks.TASKS["language-modelling"]).load(run)
+    pieces = model.generate(prompt=PROMPT, length=PAGE, temperature=0.8, seed=1)
     write_stream(PROMPT, pieces)
 
 

@@ -30,8 +30,11 @@ def evaluate(run: Path, /, *, data_test: _Test = None, as_json: _Json = False) -
     """
     from unrolled import tasks
 
-    text = tasks.load(run).evaluate(data_test).to_json()
+    evaluation = tasks.load(run).evaluate(data_test)
+    text = evaluation.to_json()
     print(text if as_json else report(json.loads(text)))
+    if evaluation.details and not as_json:
+        print(f"\n{evaluation.details}")
     return 0
 
 

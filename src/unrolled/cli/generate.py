@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cyclopts import App
 
 from unrolled.cli import UsageError, single
+from unrolled.errors import ConfigError
 
 
 def command(arguments: Sequence[str] = ()) -> App:
@@ -46,7 +48,9 @@ def generate(
     _require(0 <= seed < 2**63, f"--seed {seed}: expected 0 to 2^63 - 1")
     from unrolled import tasks
 
-    trained = tasks.load(run)
+    trained: Any = tasks.load(run)
+    if not hasattr(trained, "generate"):
+        raise ConfigError(f"{run}: this model draws no text; use: unrolled predict {run}")
     pieces = trained.generate(
         prompt=prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )

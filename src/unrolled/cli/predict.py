@@ -6,11 +6,15 @@ import codecs
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from unrolled.cli import single
+from unrolled.cli import UsageError, single
 from unrolled.errors import DataError
+
+FILE_BATCH = 256  # lines of a file that are answered together
+_Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
 def command(arguments: Sequence[str] = ()) -> App:
@@ -18,19 +22,36 @@ def command(arguments: Sequence[str] = ()) -> App:
     return single(predict, "predict")
 
 
-def predict(run: Path, file: Path | None = None, /) -> int:
+def predict(
+    run: Path,
+    file: Path | None = None,
+    /,
+    *,
+    probabilities: _Flag = False,
+    n_best: int = 0,
+) -> int:
     """Predict for each line of the standard input, or of a file.
+
+    Plain lines are answered with plain lines, JSON objects with the same objects and what the model
+    adds. Lines of the standard input are answered one by one, as they come.
 
     Args:
         run: The run directory; nothing else is needed.
         file: UTF-8 text, also compressed (.gz); the standard input when absent.
+        probabilities: Answer with JSON objects that hold the probability of each tag or label.
+        n_best: Answer with JSON objects that hold so many of the likeliest answers; 0 is off.
     """
+    if n_best < 0:
+        raise UsageError(f"--n-best {n_best}: expected 0 or more")
     from unrolled import tasks
     from unrolled.data.text import read_lines
 
     lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
-    for prediction in tasks.load(run).predict(lines):
-        print(prediction, flush=True)
+    batch_size = 1 if file is None else FILE_BATCH
+    for prediction in tasks.load(run).predict(
+        lines, probabilities=probabilities, n_best=n_best, batch_size=batch_size
+    ):
+        print(prediction, flush=file is None)
     return 0
 
 

@@ -112,7 +112,7 @@ def run(config: RunConfig, *, overwrite: bool = False) -> int:
     evaluation = config.output / "evaluation.json"
     if evaluation.exists():
         print(report(json.loads(evaluation.read_text(encoding="utf-8"))))
-    tested = (config.output / "test.tokens").exists()
+    tested = any((config.output / f"test.{kind}").exists() for kind in ("tokens", "jsonl"))
     hint = "" if tested else " --data.test FILE"
     print(f"measure it on text held out: unrolled evaluate {config.output}{hint}", file=sys.stderr)
     return 0

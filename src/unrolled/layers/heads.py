@@ -4,6 +4,10 @@ The softmax head computes :math:`\hat y = \mathrm{softmax}(W_{yh} h + b_y)` (rev
 summed cross-entropy. For large vocabularies the loss and its gradients are computed exactly in chunks of
 rows (:func:`unrolled.kernels.linear_cross_entropy`), so that the [rows, V] matrix of probabilities never
 exists as a whole.
+
+The sigmoid head is for several labels at once, :math:`\hat y_k = \sigma(w_k^\top h + b_k)` with the summed
+binary cross-entropy (review, section 4.1), the linear head for a number, :math:`\hat y = w^\top h + b`
+with :math:`\frac12 (\hat y - y)^2`: the nats of a normal distribution of variance 1, but for a constant.
 """
 
 from __future__ import annotations
@@ -80,3 +84,60 @@ class IdentityHead(nn.Module):
         """Summed cross-entropy of probabilities h [..., V] against targets [...]."""
         log_probs, ids = self(h).reshape(-1, h.shape[-1]), targets.reshape(-1)
         return Loss(F.nll_loss(log_probs, ids, reduction="sum"), ids.numel())
+
+
+class SigmoidHead(nn.Module):
+    """Any number of K labels: a sigmoid for each, with summed binary cross-entropy.
+
+    Args:
+        input_size: the size of h. labels: K.
+
+    >>> head = SigmoidHead(4, 3)
+    >>> head.loss(torch.zeros(2, 4), torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])).count
+    2
+    """
+
+    def __init__(self, input_size: int, labels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(labels, input_size))
+        nn.init.uniform_(self.weight, -(input_size**-0.5), input_size**-0.5)
+        self.bias = nn.Parameter(torch.zeros(labels))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Logarithms of each label's probability, [..., K], of h [..., input_size]."""
+        return F.logsigmoid(kernels.linear(h, self.weight, self.bias))
+
+    def loss(self, h: Tensor, targets: Tensor) -> Loss:
+        """Nats of h [..., input_size] against targets [..., K] (0 or 1), summed over the labels too.
+
+        The count is that of the examples: an example's labels together are one target.
+        """
+        logits = kernels.linear(h, self.weight, self.bias).float()
+        nats = F.binary_cross_entropy_with_logits(logits, targets.float(), reduction="sum")
+        return Loss(nats, targets[..., 0].numel())
+
+
+class LinearHead(nn.Module):
+    """A number, with half the summed squared error.
+
+    Args:
+        input_size: the size of h.
+
+    >>> LinearHead(4)(torch.zeros(2, 4)).shape
+    torch.Size([2])
+    """
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, input_size))
+        nn.init.uniform_(self.weight, -(input_size**-0.5), input_size**-0.5)
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The numbers, [...], of h [..., input_size]."""
+        return kernels.linear(h, self.weight, self.bias)[..., 0]
+
+    def loss(self, h: Tensor, targets: Tensor) -> Loss:
+        """Half the summed squared error of h [..., input_size] against targets [...]."""
+        difference = self(h).float() - targets.float()
+        return Loss(0.5 * difference.square().sum(), targets.numel())

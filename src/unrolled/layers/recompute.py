@@ -52,7 +52,9 @@ def run(
     steps = x.shape[0]
     lengths = None if lengths is None else lengths.to(x.device)
     outputs: list[Tensor] = []
-    inputs = torch.split(x, piece)  # one backward for all; that of a slice fills a gradient as long as x
+    inputs = torch.split(
+        x, piece
+    )  # one backward for all; that of a slice fills a gradient as long as x
     fed = None if feedback is None else torch.split(feedback, piece)
     starts = range(0, steps, piece)
     for start in reversed(starts) if reverse else starts:

@@ -1,5 +1,17 @@
 """Models: cells, layers and a head for one kind of problem."""
 
+from unrolled.models.bag_of_words import BagOfWords
+from unrolled.models.classifier import Classifier
 from unrolled.models.language_model import LanguageModel
+from unrolled.models.tagger import Tagger
+from unrolled.models.window import WindowTagger
+from unrolled.models.window_classifier import WindowClassifier
 
-__all__ = ["LanguageModel"]
+__all__ = [
+    "BagOfWords",
+    "Classifier",
+    "LanguageModel",
+    "Tagger",
+    "WindowClassifier",
+    "WindowTagger",
+]

@@ -11,14 +11,20 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
-from unrolled.tasks import language_modelling_options
+from unrolled.tasks import (
+    classification_options,
+    language_modelling_options,
+    tagging_options,
+)
 from unrolled.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from unrolled.tasks.language_modelling import TrainedLanguageModel
+    from unrolled.tasks.parts import Trained
 
 TASKS: dict[str, str] = {
     "language-modelling": "unrolled.tasks.language_modelling:LanguageModelling",
+    "tagging": "unrolled.tasks.tagging:Tagging",
+    "classification": "unrolled.tasks.classification:Classification",
 }
 
 
@@ -43,11 +49,32 @@ OPTIONS: dict[str, TaskOptions] = {
             "mixture": language_modelling_options.MixtureModel,
         },
     ),
+    "tagging": TaskOptions(
+        summary="Tag each word of a sentence: parts of speech, entities, slots, residues.",
+        data=tagging_options.TaggingData,
+        models={
+            "recurrent": tagging_options.RecurrentTagger,
+            "hmm": tagging_options.HiddenMarkovModel,
+            "window": tagging_options.WindowModel,
+        },
+        training=tagging_options.TaggingTraining,
+    ),
+    "classification": TaskOptions(
+        summary="Predict a label, several, or a number for a text or a sequence.",
+        data=classification_options.ClassificationData,
+        models={
+            "recurrent": classification_options.RecurrentClassifier,
+            "window": classification_options.WindowClassifier,
+            "bag-of-words": classification_options.BagOfWordsModel,
+            "markov": classification_options.ClassChainsModel,
+        },
+        training=classification_options.ClassificationTraining,
+    ),
 }
 
 
-def load(run: str | PathLike[str]) -> TrainedLanguageModel:
-    """The trained model of a run directory, with ``predict``, ``evaluate``, ``generate``, ``session``.
+def load(run: str | PathLike[str]) -> Trained:
+    """The trained model of a run directory, with ``predict`` and ``evaluate`` and what its task adds.
 
     Raises:
         RunError: if the directory is no finished run, damaged, or of a newer format.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unrolled import __version__
@@ -11,9 +11,19 @@ from unrolled.metrics.evaluation import Evaluation
 
 
 def model_card(
-    config: RunConfig, description: Mapping[str, Any], evaluation: Evaluation | None
+    config: RunConfig,
+    description: Mapping[str, Any],
+    evaluation: Evaluation | None,
+    *,
+    unit: str,
+    commands: Sequence[str],
 ) -> str:
-    """Markdown: what was trained on what, what it measured, and how to use it."""
+    """Markdown: what was trained on what, what it measured, and how to use it.
+
+    Args:
+        unit: what the evaluation counts, in the plural.
+        commands: what follows ``unrolled`` in its use, with ``{run}`` for the directory's name.
+    """
     name = config.output.name
     lines = [
         f"# {name}: {config.task}, {config.model_name}",
@@ -24,7 +34,7 @@ def model_card(
     ]
     if evaluation is not None:
         lines += [
-            f"| {evaluation.split} part, {evaluation.examples:,} symbols | value | 95 % interval |",
+            f"| {evaluation.split} part, {evaluation.examples:,} {unit} | value | 95 % interval |",
             "|---|---|---|",
         ]
         for metric, value in evaluation.metrics.items():
@@ -37,9 +47,7 @@ def model_card(
     lines += [
         "",
         "```sh",
-        f"unrolled evaluate {name} --data.test FILE",
-        f"unrolled predict {name} < FILE",
-        f"unrolled generate {name} --length 500",
+        *(f"unrolled {command.format(run=name)}" for command in commands),
         "```",
         "",
     ]

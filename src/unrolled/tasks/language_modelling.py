@@ -6,7 +6,6 @@ reads the symbol that ends a line before the first; models that count know nothi
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -31,8 +30,8 @@ from unrolled.layers.session import Session
 from unrolled.metrics.evaluation import Evaluation
 from unrolled.metrics.language import LanguageScore, intervals
 from unrolled.models import LanguageModel
-from unrolled.tasks.card import model_card
 from unrolled.tasks.corpus import VOCABULARY, Corpus, encode, line_end, prepare, prepared
+from unrolled.tasks.parts import build, conclude, digest
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Outcome
 from unrolled.training.run_directory import RunDirectory
@@ -41,6 +40,11 @@ from unrolled.training.trainer import Trainer
 
 TASK = "language-modelling"
 VALIDATION_TRACKS = 16
+USE = (
+    "evaluate {run} --data.test FILE",
+    "predict {run} < FILE",
+    "generate {run} --length 500",
+)
 
 
 class Scorer(Protocol):
@@ -107,7 +111,7 @@ class TrainedLanguageModel:
         self.description, arrays = directory.read_model()
         if self.description.get("task") != TASK:
             raise RunError(f"{self.path}: a run of {self.description.get('task')}, not of {TASK}")
-        if self.description.get("vocabulary") != _digest(self.path / VOCABULARY):
+        if self.description.get("vocabulary") != digest(self.path / VOCABULARY):
             raise RunError(
                 f"{self.path / VOCABULARY}: not the one that this model was trained with"
             )
@@ -151,8 +155,21 @@ class TrainedLanguageModel:
             part = self._held_out(split)
         return score(self.name, self.model, part, split)
 
-    def predict(self, lines: Iterable[str]) -> Iterator[str]:
+    def predict(
+        self,
+        lines: Iterable[str],
+        *,
+        probabilities: bool = False,
+        n_best: int = 0,
+        batch_size: int = 1,
+    ) -> Iterator[str]:
         """For each line: ln p of it with its end, its number of symbols, and the line, TAB-separated."""
+        if probabilities or n_best:
+            flag = "--probabilities" if probabilities else "--n-best"
+            raise ConfigError(f"{flag}: a language model scores whole lines; leave it out")
+        return self._scored(lines)
+
+    def _scored(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
             found = self.log_probabilities([line])
             yield f"{found.sum():.4f}\t{len(found)}\t{line}"
@@ -237,16 +254,7 @@ def _train_recurrent(
         "start_token": start,
         **asdict(config.model),
     }
-    try:
-        model = LanguageModel(**sizes)
-    except ValueError as error:
-        raise ConfigError(f"--model: {error}") from error
-    except RuntimeError as error:
-        if "alloc" not in str(error):
-            raise
-        raise ConfigError(
-            "--model: no memory for a model of this size; choose a smaller one"
-        ) from None
+    model = build(lambda: LanguageModel(**sizes))
     source = StreamLoader(
         corpus.train,
         batch_size=config.training.batch_size,
@@ -323,15 +331,8 @@ def _description(config: RunConfig) -> dict[str, Any]:
         "task": TASK,
         "kind": config.model_name,
         "level": config.data.level,
-        "vocabulary": _digest(config.output / VOCABULARY),
+        "vocabulary": digest(config.output / VOCABULARY),
     }
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _finish(config: RunConfig, run: RunDirectory, corpus: Corpus) -> None:
@@ -343,11 +344,4 @@ def _finish(config: RunConfig, run: RunDirectory, corpus: Corpus) -> None:
         if part is not None:
             symbols = (corpus.vocabulary.symbols[i] for i in np.asarray(part))
             TokenStream.write(symbols, corpus.vocabulary, run.path / f"{name}.tokens")
-    trained = TrainedLanguageModel(run.path)
-    evaluation = None
-    if corpus.valid is not None:
-        evaluation = trained.evaluate(split="valid")
-        run.write_text("evaluation.json", evaluation.to_json() + "\n")
-    run.write_text("README.md", model_card(config, trained.description, evaluation))
-    run.finish()
-    shutil.rmtree(run.path / "cache", ignore_errors=True)
+    conclude(config, run, TrainedLanguageModel, unit="symbols", commands=USE)

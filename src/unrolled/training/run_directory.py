@@ -34,7 +34,8 @@ _LOCK, _FINISHED, _ASIDE = ".unrolled", ".finished", ".aside"
 _OWN = frozenset(
     (
         *("config.toml", "model.safetensors", "model.json", "evaluation.json", "README.md"),
-        *("vocabulary.json", "scaler.json", "labels.json", "valid.tokens", "test.tokens"),
+        *("vocabulary.json", "characters.json", "scaler.json", "labels.json"),
+        *("valid.tokens", "test.tokens", "valid.jsonl", "test.jsonl"),
         *("metrics.jsonl", "train.log", "tensorboard", "checkpoints", "cache", "members"),
         _FINISHED,
     )

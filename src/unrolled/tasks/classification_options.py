@@ -1,0 +1,221 @@
+"""Options of classification: the examples and the models. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from unrolled.errors import ConfigError
+from unrolled.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class ClassificationData:
+    """The examples: TSV, CSV or JSONL, one a line; or sequences of vectors. `.gz` too.
+
+    Attributes:
+        train: Examples to learn from.
+        valid: Examples to choose by (early stopping, best weights, thresholds); without it a
+            valid-share of the training examples, drawn by the seed.
+        test: Examples to measure on; without it a test-share of the training examples, if any.
+        text: Field of the text, by name or number from 1; several are joined by a space. Default text;
+            for vectors all fields but the label's and the sequence's.
+        label: Field of the label, by name or number. Several fields, or a list in a JSON field, are
+            several labels of an example; fields of nothing but 0 and 1 are labels by their own names.
+        separator: What stands between several labels in one field.
+        target: Field of a number to predict in place of a label.
+        level: What is read: words (between white space), characters, symbols (characters but white
+            space: DNA, proteins), or vectors.
+        sequence: For vectors in TSV or CSV: the field that rows of one sequence share.
+        header: Whether the first line of TSV and CSV names the fields; auto says yes if an option above
+            gives a name.
+        lowercase: Look words up in small letters; spellings, characters and symbols keep capitals.
+        max_length: Read only so many tokens of an example; 0 reads all.
+        min_count: Keep words, characters or n-grams that occur at least so often.
+        vocabulary_size: Keep so many of the most frequent words or characters; 0 keeps all.
+        thresholds: From which probability on several labels are given: one for all, for the best micro
+            F1 of the validation part; each its own, for the best macro F1; or half.
+        valid_share: Share of the training examples held out where there is no valid file.
+        test_share: Share of the training examples held out where there is no test file.
+    """
+
+    train: Path
+    valid: Path | None = None
+    test: Path | None = None
+    text: tuple[str, ...] = ()
+    label: tuple[str, ...] = ("label",)
+    separator: str = ""
+    target: str = ""
+    level: Literal["words", "characters", "symbols", "vectors"] = "words"
+    sequence: str = ""
+    header: Literal["auto", "yes", "no"] = "auto"
+    lowercase: bool = True
+    max_length: int = 0
+    min_count: int = 1
+    vocabulary_size: int = 0
+    thresholds: Literal["one", "each", "half"] = "one"
+    valid_share: float = 0.1
+    test_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("valid_share", "test_share"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise ConfigError(
+                    f"{_flag('data', name)} {value}: expected a share from 0 to below 1"
+                )
+        held = (self.valid_share if self.valid is None else 0) + (
+            self.test_share if self.test is None else 0
+        )
+        if held >= 1:
+            raise ConfigError(
+                "--data.valid-share and --data.test-share leave nothing to learn from"
+            )
+        _least(self, "data", {"max_length": 0, "vocabulary_size": 0, "min_count": 1})
+        if not self.label and not self.target:
+            raise ConfigError("--data.label names no field; give one, or --data.target")
+        if self.sequence and self.level != "vectors":
+            raise ConfigError("--data.sequence is for --data.level vectors")
+        if self.target and self.separator:
+            raise ConfigError("--data.separator is for labels; --data.target is one number")
+
+
+@dataclass(frozen=True)
+class RecurrentClassifier:
+    """The recurrent classifier.
+
+    Attributes:
+        cell: The recurrent unit; `unrolled info` lists them.
+        hidden_size: Units of each layer and direction.
+        num_layers: Recurrent layers.
+        bidirectional: Read in both directions.
+        word_size: Size of a token's learnt vector; 0 for none, then one-hot if nothing else is read.
+        character_size: Size of a character's vector.
+        character_hidden: Units of each direction that read a word's spelling; 0 for none.
+        vectors: Pretrained vectors: word2vec text or binary, or GloVe text. They stand beside those learnt.
+        tune_vectors: Train them, too.
+        pooling: How the outputs of all steps become one vector: last, mean, max or attention.
+        dropout: Share of units dropped of the embedded inputs, between layers and before the output.
+        recurrent_dropout: Share of units hidden from the recurrent products, the same all through a text.
+        word_dropout: a in a / (a + n), the share of a token's n occurrences read as unknown; 0 is off.
+    """
+
+    cell: str = "lstm"
+    hidden_size: int = 128
+    num_layers: int = 1
+    bidirectional: bool = True
+    word_size: int = 128
+    character_size: int = 32
+    character_hidden: int = 0
+    vectors: Path | None = None
+    tune_vectors: bool = False
+    pooling: Literal["last", "mean", "max", "attention"] = "max"
+    dropout: float = 0.5
+    recurrent_dropout: float = 0.0
+    word_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _share(self, ("dropout", "recurrent_dropout"))
+        least = {"hidden_size": 1, "num_layers": 1, "word_size": 0, "word_dropout": 0}
+        _least(self, "model", least | {"character_size": 1, "character_hidden": 0})
+
+
+@dataclass(frozen=True)
+class WindowClassifier:
+    """A feedforward network on each window of tokens, without memory of the others.
+
+    Attributes:
+        window: Tokens in a window, an odd number.
+        hidden_size: Units that look at a window.
+        word_size: Size of a token's vector; 0 for one-hot.
+        pooling: How the units of all windows become one vector: mean, max or attention.
+        dropout: Share of units dropped of the embedded inputs and before the output.
+        word_dropout: a in a / (a + n), the share of a token's n occurrences read as unknown; 0 is off.
+    """
+
+    window: int = 5
+    hidden_size: int = 256
+    word_size: int = 128
+    pooling: Literal["mean", "max", "attention"] = "max"
+    dropout: float = 0.5
+    word_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _share(self, ("dropout",))
+        least = {"window": 1, "hidden_size": 1, "word_size": 0, "word_dropout": 0}
+        _least(self, "model", least)
+        if self.window % 2 == 0:
+            raise ConfigError(f"--model.window {self.window}: expected an odd number")
+
+
+@dataclass(frozen=True)
+class BagOfWordsModel:
+    """Logistic regression (of a number: ridge regression) on counts of n-grams.
+
+    Attributes:
+        ngrams: The longest n-gram; 0 takes 2 for words, 4 for characters and symbols.
+        counts: What an n-gram is worth: its count, or 1 if it is there (presence).
+        strength: C, how much to trust the examples rather than small weights; 0 chooses 0.01 to 100 by
+            the validation part, or takes 1 without one.
+        max_features: Keep so many of the most frequent n-grams; 0 keeps all.
+    """
+
+    ngrams: int = 0
+    counts: Literal["count", "presence"] = "count"
+    strength: float = 0.0
+    max_features: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ngrams <= 20:
+            raise ConfigError(f"--model.ngrams {self.ngrams}: expected 0 to 20")
+        if not 0 <= self.strength < float("inf"):
+            raise ConfigError(f"--model.strength {self.strength}: expected 0 or more")
+        _least(self, "model", {"max_features": 0})
+
+
+@dataclass(frozen=True)
+class ClassChainsModel:
+    """A Markov chain or n-gram model for each class, and Bayes' rule.
+
+    Attributes:
+        order: Tokens of context, 0 or more; -1 takes 1 for words, 3 for characters and symbols.
+        estimate: How counts become probabilities: kneser-ney, or additive smoothing.
+        smoothing: What additive smoothing adds to every count.
+    """
+
+    order: int = -1
+    estimate: Literal["kneser-ney", "additive"] = "kneser-ney"
+    smoothing: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not -1 <= self.order <= 100:
+            raise ConfigError(f"--model.order {self.order}: expected 0 to 100, or -1")
+        if not 0 < self.smoothing < float("inf"):
+            raise ConfigError(f"--model.smoothing {self.smoothing}: expected a number above 0")
+
+
+@dataclass(frozen=True)
+class ClassificationTraining(TrainingConfig):
+    """The training options, with the defaults of this task."""
+
+    batch_size: int = 32
+    average: float = 0.99
+
+
+def _flag(section: str, name: str) -> str:
+    return f"--{section}.{name.replace('_', '-')}"
+
+
+def _share(options: Any, names: tuple[str, ...]) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if not 0 <= value < 1:
+            raise ConfigError(f"{_flag('model', name)} {value}: expected a share from 0 to below 1")
+
+
+def _least(options: Any, section: str, limits: dict[str, int]) -> None:
+    for name, least in limits.items():
+        value = getattr(options, name)
+        if value < least:
+            raise ConfigError(f"{_flag(section, name)} {value}: expected {least} or more")
