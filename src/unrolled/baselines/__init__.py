@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from unrolled.baselines.baum_welch import HiddenStates
 from unrolled.baselines.class_chains import ClassChains
 from unrolled.baselines.counts import NGramCounts
+from unrolled.baselines.hmm import HiddenMarkov
 from unrolled.baselines.markov import Markov, MarkovState
 from unrolled.baselines.mixture import Mixture, fit_weights, mix
 from unrolled.baselines.ngram import KneserNey, NGramState
@@ -16,6 +18,8 @@ BASELINES: dict[str, type[Markov] | type[KneserNey]] = {
 __all__ = [
     "BASELINES",
     "ClassChains",
+    "HiddenMarkov",
+    "HiddenStates",
     "KneserNey",
     "Markov",
     "MarkovState",

@@ -46,7 +46,7 @@ class HiddenMarkov:
     >>> tagger.predict(["the", "cat", "barks"])
     ['D', 'N', 'V']
     >>> tagger.tags, tagger.probabilities(["the"]).round(3).tolist()
-    (('D', 'N', 'V'), [[0.999, 0.0, 0.001]])
+    (('D', 'N', 'V'), [[0.991, 0.0, 0.009]])
 
     Raises:
         ConfigError: if an option is out of its range.

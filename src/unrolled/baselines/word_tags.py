@@ -40,7 +40,7 @@ class WordTags:
 
     >>> model = WordTags({"walking": {0: 2}, "talking": {0: 1}, "king": {1: 1}}, 2)
     >>> model("joking").round(2).tolist()
-    [0.76, 0.24]
+    [0.74, 0.26]
     """
 
     def __init__(

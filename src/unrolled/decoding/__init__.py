@@ -1,4 +1,5 @@
-"""Decoding: loops whose inputs are chosen from outputs. They know the step protocol and no model."""
+"""Decoding: loops whose inputs are chosen from outputs, and best paths and sums of chains. They know the
+step protocol or tables of scores, and no model."""
 
 from __future__ import annotations
 

@@ -101,19 +101,19 @@ class RecurrentClassifier:
         word_dropout: a in a / (a + n), the share of a token's n occurrences read as unknown; 0 is off.
     """
 
-    cell: str = "lstm"
+    cell: str = "gru"
     hidden_size: int = 128
     num_layers: int = 1
     bidirectional: bool = True
-    word_size: int = 128
+    word_size: int = 200
     character_size: int = 32
-    character_hidden: int = 0
+    character_hidden: int = 32
     vectors: Path | None = None
     tune_vectors: bool = False
     pooling: Literal["last", "mean", "max", "attention"] = "max"
     dropout: float = 0.5
     recurrent_dropout: float = 0.0
-    word_dropout: float = 0.0
+    word_dropout: float = 3.0
 
     def __post_init__(self) -> None:
         _share(self, ("dropout", "recurrent_dropout"))
@@ -139,7 +139,7 @@ class WindowClassifier:
     word_size: int = 128
     pooling: Literal["mean", "max", "attention"] = "max"
     dropout: float = 0.5
-    word_dropout: float = 0.0
+    word_dropout: float = 3.0
 
     def __post_init__(self) -> None:
         _share(self, ("dropout",))
@@ -197,10 +197,23 @@ class ClassChainsModel:
 
 @dataclass(frozen=True)
 class ClassificationTraining(TrainingConfig):
-    """The training options, with the defaults of this task."""
+    """As :class:`~unrolled.training.config.TrainingConfig`, with defaults for classifiers.
+
+    Attributes:
+        learning_rate: The learning rate before the schedule's factor. 0 takes 4e-3 for adam and adamw,
+            and for other optimisers their usual: 1e-3 rmsprop, 1e-2 adagrad, 1 adadelta, 0.1 sgd.
+        batch_size: Examples in a batch of all processes together.
+        window: Has no effect here: sequences are read whole.
+    """
 
     batch_size: int = 32
+    max_epochs: int = 8
     average: float = 0.99
+
+    def __post_init__(self) -> None:
+        if self.learning_rate == 0 and self.optimiser in ("adam", "adamw"):
+            object.__setattr__(self, "learning_rate", 4e-3)
+        super().__post_init__()
 
 
 def _flag(section: str, name: str) -> str:
