@@ -6,15 +6,19 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unrolled.cli import main as unrolled
 from unrolled.tasks import load
 
 
-def arguments(description: str | None, *, tune: bool = False) -> argparse.Namespace:
+def arguments(
+    description: str | None, *, tune: bool = False, models: Sequence[str] = ()
+) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
+    if models:
+        parser.add_argument("--only", choices=models, help="one of the models; all when absent")
     if tune:
         parser.add_argument(
             "--tune", action="store_true", help="the model that choices are made on"
@@ -32,9 +36,15 @@ def data_folder() -> Path:
     return Path(named)
 
 
-def train(output: Path, model: str, options: Mapping[str, str | list[str]]) -> Path:
-    """`unrolled train language-modelling MODEL`, printed so that it can be pasted; its directory."""
-    command = ["train", "language-modelling", model, "--output", str(output)]
+def train(
+    output: Path,
+    model: str,
+    options: Mapping[str, str | list[str]],
+    *,
+    task: str = "language-modelling",
+) -> Path:
+    """`unrolled train TASK MODEL`, printed so that it can be pasted; its directory."""
+    command = ["train", task, model, "--output", str(output)]
     for name, value in options.items():
         if value == "true":
             command.append(f"--{name}")
