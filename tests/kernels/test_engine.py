@@ -22,6 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_random_cells import Drawn, Step, indices, operations
 
+from unrolled import Recurrent, kernels
+from unrolled.cells.cell import GatedCell, Gates, HiddenState
 from unrolled.kernels import engine as executor
 from unrolled.kernels import loop
 
@@ -145,3 +147,25 @@ def test_random_cells(drawn: list[Step], case: str, seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(FACTORIES, "drawn", lambda i, h: Drawn(i, h, steps=drawn))
         check(Problem("drawn", case, shape=(3, 5, 3, 7), seed=seed))
+
+
+class Deaf(GatedCell):
+    """Has a recurrent product, so a mask for it, and looks at neither."""
+
+    gates = ("a",)
+
+    def step(self, gate: Gates, prev: HiddenState) -> HiddenState:
+        return HiddenState(h=torch.tanh(gate.a.input))
+
+
+@pytest.mark.parametrize("zoneout", [0.0, 0.5])
+def test_a_mask_that_no_product_uses(zoneout: float) -> None:
+    layer = Recurrent(Deaf, 3, 4, recurrent_dropout=0.5, zoneout=zoneout)
+    x = torch.randn(5, 2, 3)
+    outputs = []
+    for name in ("engine", "loop"):
+        torch.manual_seed(0)
+        with kernels.use(name):
+            outputs.append(layer(x)[0])
+            outputs[-1].sum().backward()
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-6)

@@ -213,7 +213,7 @@ class Call:
         y = like_input(x, states[0].shape[-1], zeros=not self.whole)
         final = [torch.empty_like(s) for s in states]
         arguments = [*_place(x), *_place(y)]
-        for e in externs:
+        for e in externs[: executable.counts[2]]:
             arguments += _place(e)
         for v in vectors[: executable.counts[1]]:
             arguments += (v.data_ptr(), v.numel())

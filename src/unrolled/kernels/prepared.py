@@ -6,6 +6,7 @@ template that all those copies share, and is never copied, saved or pickled with
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache, reduce
 from typing import Any, cast
@@ -22,7 +23,7 @@ from unrolled.kernels.program import Program, Untraceable, hoist, plan, sizes_of
 from unrolled.kernels.program.ir import ROW
 
 
-class Runner:
+class Runner(ABC):
     """A program of known sizes with what runs it.
 
     Attributes:
@@ -68,13 +69,13 @@ class Runner:
             self.keep(weights, Packed(weights, packs))
         return packs
 
+    @abstractmethod
     def kept(self, weights: list[Tensor]) -> Packed | None:
         """What :meth:`keep` was given last, perhaps out of date."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keep(self, weights: list[Tensor], packed: Packed) -> None:
         """Keeps packed weights for the next call."""
-        raise NotImplementedError
 
 
 class Ready(Runner):

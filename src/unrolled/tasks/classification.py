@@ -47,6 +47,12 @@ OF_TOKENS = {
     "vectors",
     "tune_vectors",
 }
+USUAL: dict[str, dict[str, Any]] = {
+    "words": {"word_size": 200, "dropout": 0.5},
+    "characters": {"word_size": 64, "dropout": 0.5},
+    "symbols": {"word_size": 0, "dropout": 0.2},
+    "vectors": {"word_size": 0, "dropout": 0.2},
+}
 TOKENS = 50_000  # padded tokens in a batch of training, unless one example alone has more
 _LOG = logging.getLogger("unrolled.tasks")
 
@@ -152,6 +158,8 @@ def _train_network(config: RunConfig, run: RunDirectory, data: _Data, workers: W
     encoder = data.encoder
     train = encoder.encode(data.train)
     sizes = {"answer": encoder.answer, "outputs": len(encoder.labels), **asdict(config.model)}
+    usual = USUAL[encoder.level]
+    sizes |= {name: value for name, value in usual.items() if sizes[name] == -1}
     if encoder.vocabulary is not None:
         sizes["words"] = encoder.learnt
         if "vectors" in sizes:

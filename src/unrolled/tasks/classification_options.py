@@ -90,13 +90,15 @@ class RecurrentClassifier:
         hidden_size: Units of each layer and direction.
         num_layers: Recurrent layers.
         bidirectional: Read in both directions.
-        word_size: Size of a token's learnt vector; 0 for none, then one-hot if nothing else is read.
+        word_size: Size of a token's learnt vector; 0 for none, then one-hot if nothing else is read. -1
+            takes 200 for words, 64 for characters, 0 for symbols.
         character_size: Size of a character's vector.
         character_hidden: Units of each direction that read a word's spelling; 0 for none.
         vectors: Pretrained vectors: word2vec text or binary, or GloVe text. They stand beside those learnt.
         tune_vectors: Train them, too.
         pooling: How the outputs of all steps become one vector: last, mean, max or attention.
-        dropout: Share of units dropped of the embedded inputs, between layers and before the output.
+        dropout: Share of units dropped of the embedded inputs, between layers and before the output. -1
+            takes 0.5 for words and characters, 0.2 for symbols and vectors.
         recurrent_dropout: Share of units hidden from the recurrent products, the same all through a text.
         word_dropout: a in a / (a + n), the share of a token's n occurrences read as unknown; 0 is off.
     """
@@ -105,19 +107,20 @@ class RecurrentClassifier:
     hidden_size: int = 128
     num_layers: int = 1
     bidirectional: bool = True
-    word_size: int = 200
+    word_size: int = -1
     character_size: int = 32
     character_hidden: int = 32
     vectors: Path | None = None
     tune_vectors: bool = False
     pooling: Literal["last", "mean", "max", "attention"] = "max"
-    dropout: float = 0.5
+    dropout: float = -1.0
     recurrent_dropout: float = 0.0
     word_dropout: float = 3.0
 
     def __post_init__(self) -> None:
-        _share(self, ("dropout", "recurrent_dropout"))
-        least = {"hidden_size": 1, "num_layers": 1, "word_size": 0, "word_dropout": 0}
+        _share(self, ("recurrent_dropout",))
+        _dropout(self.dropout)
+        least = {"hidden_size": 1, "num_layers": 1, "word_size": -1, "word_dropout": 0}
         _least(self, "model", least | {"character_size": 1, "character_hidden": 0})
 
 
@@ -128,22 +131,24 @@ class WindowClassifier:
     Attributes:
         window: Tokens in a window, an odd number.
         hidden_size: Units that look at a window.
-        word_size: Size of a token's vector; 0 for one-hot.
+        word_size: Size of a token's vector; 0 for one-hot. -1 takes 200 for words, 64 for characters,
+            0 for symbols.
         pooling: How the units of all windows become one vector: mean, max or attention.
-        dropout: Share of units dropped of the embedded inputs and before the output.
+        dropout: Share of units dropped of the embedded inputs and before the output. -1 takes 0.5 for
+            words and characters, 0.2 for symbols and vectors.
         word_dropout: a in a / (a + n), the share of a token's n occurrences read as unknown; 0 is off.
     """
 
     window: int = 5
     hidden_size: int = 256
-    word_size: int = 128
+    word_size: int = -1
     pooling: Literal["mean", "max", "attention"] = "max"
-    dropout: float = 0.5
+    dropout: float = -1.0
     word_dropout: float = 3.0
 
     def __post_init__(self) -> None:
-        _share(self, ("dropout",))
-        least = {"window": 1, "hidden_size": 1, "word_size": 0, "word_dropout": 0}
+        _dropout(self.dropout)
+        least = {"window": 1, "hidden_size": 1, "word_size": -1, "word_dropout": 0}
         _least(self, "model", least)
         if self.window % 2 == 0:
             raise ConfigError(f"--model.window {self.window}: expected an odd number")
@@ -225,6 +230,11 @@ def _share(options: Any, names: tuple[str, ...]) -> None:
         value = getattr(options, name)
         if not 0 <= value < 1:
             raise ConfigError(f"{_flag('model', name)} {value}: expected a share from 0 to below 1")
+
+
+def _dropout(value: float) -> None:
+    if value != -1 and not 0 <= value < 1:
+        raise ConfigError(f"--model.dropout {value:g}: expected a share from 0 to below 1, or -1")
 
 
 def _least(options: Any, section: str, limits: dict[str, int]) -> None:
