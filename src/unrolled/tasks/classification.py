@@ -48,7 +48,7 @@ OF_TOKENS = {
     "tune_vectors",
 }
 USUAL: dict[str, dict[str, Any]] = {
-    "words": {"word_size": 200, "dropout": 0.5},
+    "words": {"word_size": 128, "dropout": 0.5},
     "characters": {"word_size": 64, "dropout": 0.5},
     "symbols": {"word_size": 0, "dropout": 0.2},
     "vectors": {"word_size": 0, "dropout": 0.2},

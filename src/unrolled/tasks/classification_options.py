@@ -91,7 +91,7 @@ class RecurrentClassifier:
         num_layers: Recurrent layers.
         bidirectional: Read in both directions.
         word_size: Size of a token's learnt vector; 0 for none, then one-hot if nothing else is read. -1
-            takes 200 for words, 64 for characters, 0 for symbols.
+            takes 128 for words, 64 for characters, 0 for symbols.
         character_size: Size of a character's vector.
         character_hidden: Units of each direction that read a word's spelling; 0 for none.
         vectors: Pretrained vectors: word2vec text or binary, or GloVe text. They stand beside those learnt.
@@ -131,7 +131,7 @@ class WindowClassifier:
     Attributes:
         window: Tokens in a window, an odd number.
         hidden_size: Units that look at a window.
-        word_size: Size of a token's vector; 0 for one-hot. -1 takes 200 for words, 64 for characters,
+        word_size: Size of a token's vector; 0 for one-hot. -1 takes 128 for words, 64 for characters,
             0 for symbols.
         pooling: How the units of all windows become one vector: mean, max or attention.
         dropout: Share of units dropped of the embedded inputs and before the output. -1 takes 0.5 for
