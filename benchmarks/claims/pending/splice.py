@@ -10,7 +10,7 @@ from __future__ import annotations
 from corpora import arguments, data_folder
 from labelled import folds, lines, measure
 
-RECURRENT: dict[str, str] = {}
+RECURRENT = {"training.max-epochs": "20"}
 
 
 def main() -> None:

@@ -56,11 +56,12 @@ class TagHead(nn.Module):
         return kernels.linear(h, self.weight, self.bias)
 
     def loss(self, h: Tensor, tags: Tensor, lengths: Tensor) -> Loss:
-        """Nats of the tags [B, T] of sentences h [B, T, input_size], and how many tags there are."""
+        """Nats of the tags [B, T] of sentences h [B, T, input_size], and how many there are but for -1."""
         if self.crf is not None:
             return self.crf.loss(self(h).float(), tags, lengths)
         ids = tags.reshape(-1)
-        rows = (ids >= 0).nonzero()[:, 0]
+        within = torch.arange(tags.shape[1], device=tags.device) < lengths.to(tags.device)[:, None]
+        rows = ((ids >= 0) & within.reshape(-1)).nonzero()[:, 0]
         real, ids = h.reshape(-1, h.shape[-1])[rows], ids[rows]
         if len(self.weight) < CHUNKED_FROM or torch.is_autocast_enabled(h.device.type):
             return Loss(F.cross_entropy(self(real).float(), ids, reduction="sum"), len(rows))

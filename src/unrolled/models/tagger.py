@@ -38,6 +38,7 @@ class Tagger(nn.Module):
         dropout: of the embedded words, between the layers and before the heads.
         head: ``softmax`` or ``crf``. allowed: the constraints of each column's CRF.
 
+    >>> import torch
     >>> from unrolled.data.batch import Sequences
     >>> tagger = Tagger(9, [3], cell="gru", hidden_size=4, word_size=5)
     >>> words = Sequences(torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([3, 2]))

@@ -49,7 +49,7 @@ OF_TOKENS = {
 }
 USUAL: dict[str, dict[str, Any]] = {
     "words": {"word_size": 128, "dropout": 0.5},
-    "characters": {"word_size": 64, "dropout": 0.5},
+    "characters": {"word_size": 64, "dropout": 0.2},
     "symbols": {"word_size": 0, "dropout": 0.2},
     "vectors": {"word_size": 0, "dropout": 0.2},
 }

@@ -98,7 +98,7 @@ class RecurrentClassifier:
         tune_vectors: Train them, too.
         pooling: How the outputs of all steps become one vector: last, mean, max or attention.
         dropout: Share of units dropped of the embedded inputs, between layers and before the output. -1
-            takes 0.5 for words and characters, 0.2 for symbols and vectors.
+            takes 0.5 for words, 0.2 for all else.
         recurrent_dropout: Share of units hidden from the recurrent products, the same all through a text.
         word_dropout: a in a / (a + n), the share of a token's n occurrences read as unknown; 0 is off.
     """
@@ -135,7 +135,7 @@ class WindowClassifier:
             0 for symbols.
         pooling: How the units of all windows become one vector: mean, max or attention.
         dropout: Share of units dropped of the embedded inputs and before the output. -1 takes 0.5 for
-            words and characters, 0.2 for symbols and vectors.
+            words, 0.2 for all else.
         word_dropout: a in a / (a + n), the share of a token's n occurrences read as unknown; 0 is off.
     """
 

@@ -196,7 +196,7 @@ class Encoded:
     >>> batch.words.values.tolist(), batch.tags[0].tolist()
     ([[0, 0], [1, 0]], [[-1, -1], [0, 1]])
     >>> batch.characters.values.shape, batch.spelling.tolist()
-    (torch.Size([3, 2]), [[2, 0], [0, 1]])
+    (torch.Size([3, 2]), [[2, 0], [1, 0]])
     """
 
     def __init__(
