@@ -1,4 +1,5 @@
 // A plan over time: chunks of steps, stage by stage, tile by tile; and the gradients of the weights.
+// Long because it is one struct: all of it works on the same part, planes and team.
 #pragma once
 #include "gemm.h"
 #include "pointwise.h"

@@ -2,8 +2,8 @@
 
 UNROLLED_DATA=FOLDER python benchmarks/claims/names.py [--tune] [--output runs/claims]
 The same command continues an interrupted run. Prints a JSON line for each model.
-Of the names a tenth, drawn by
-the seed, is held out to choose by and a tenth to test on; names may belong to several languages.
+Of the names a tenth, the same for every seed, is held out to choose by and a tenth to test on; names may
+belong to several languages.
 """
 
 from __future__ import annotations

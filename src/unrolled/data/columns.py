@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -110,7 +111,7 @@ def _sentence(words: list[tuple[str, ...]], line: int) -> Sentence:
     return Sentence(tokens, tuple(tags), line)
 
 
-class _Reader:
+class _Reader(ABC):
     """The fields asked for in the lines of one file."""
 
     ends: tuple[str, ...] = ()
@@ -126,9 +127,9 @@ class _Reader:
         self._places: list[int] = []
         self._get: Callable[[Sequence[str]], tuple[str, ...]]
 
+    @abstractmethod
     def word(self, line: str, number: int, place: int) -> tuple[str, ...] | None:
         """The token and tags of a line, the ``place``-th of its sentence; None if it has none."""
-        raise NotImplementedError
 
     def _find(self, count: int, names: Sequence[str], line: int | None) -> None:
         """Settles which fields the columns asked for are, of ``count``."""

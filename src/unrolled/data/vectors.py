@@ -9,7 +9,7 @@ import itertools
 import re
 import zlib
 from array import array
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from os import PathLike
 from typing import BinaryIO, cast
 
@@ -87,14 +87,14 @@ class _Table:
 
 
 def _text(path: Path, keep: Container[str] | None) -> tuple[list[str], Vectors]:
-    lines = enumerate(map(_spaced, read_lines(path)), start=1)
+    lines: Iterator[tuple[int, str]] = enumerate(map(_spaced, read_lines(path)), start=1)
     number, first = next(lines)
     expected = None
     if header := _HEADER.fullmatch(first):
         expected, size = _sizes(first, header, path, line=number)
     else:
         size = first.count(" ")
-        lines = itertools.chain([(number, first)], lines)  # type: ignore[assignment]
+        lines = itertools.chain([(number, first)], lines)
         if not 1 <= size <= _WIDEST:
             message = f"{size} numbers after the first word; expected 1 to {_WIDEST} between spaces"
             raise DataError(message, path=path, line=number)

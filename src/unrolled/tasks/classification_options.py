@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from unrolled.errors import ConfigError
+from unrolled.tasks.limits import at_least, shares
 from unrolled.training.config import TrainingConfig
 
 
@@ -17,7 +18,7 @@ class ClassificationData:
     Attributes:
         train: Examples to learn from.
         valid: Examples to choose by (early stopping, best weights, thresholds); without it a
-            valid-share of the training examples, drawn by the seed.
+            valid-share of the training examples, drawn at random, the same for every seed.
         test: Examples to measure on; without it a test-share of the training examples, if any.
         text: Field of the text, by name or number from 1; several are joined by a space. Default text;
             for vectors all fields but the label's and the sequence's.
@@ -59,12 +60,7 @@ class ClassificationData:
     test_share: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("valid_share", "test_share"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ConfigError(
-                    f"{_flag('data', name)} {value}: expected a share from 0 to below 1"
-                )
+        shares(self, "data", ("valid_share", "test_share"))
         held = (self.valid_share if self.valid is None else 0) + (
             self.test_share if self.test is None else 0
         )
@@ -72,7 +68,7 @@ class ClassificationData:
             raise ConfigError(
                 "--data.valid-share and --data.test-share leave nothing to learn from"
             )
-        _least(self, "data", {"max_length": 0, "vocabulary_size": 0, "min_count": 1})
+        at_least(self, "data", {"max_length": 0, "vocabulary_size": 0, "min_count": 1})
         if not self.label and not self.target:
             raise ConfigError("--data.label names no field; give one, or --data.target")
         if self.sequence and self.level != "vectors":
@@ -118,10 +114,10 @@ class RecurrentClassifier:
     word_dropout: float = 3.0
 
     def __post_init__(self) -> None:
-        _share(self, ("recurrent_dropout",))
+        shares(self, "model", ("recurrent_dropout",))
         _dropout(self.dropout)
         least = {"hidden_size": 1, "num_layers": 1, "word_size": -1, "word_dropout": 0}
-        _least(self, "model", least | {"character_size": 1, "character_hidden": 0})
+        at_least(self, "model", least | {"character_size": 1, "character_hidden": 0})
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,7 @@ class WindowClassifier:
     def __post_init__(self) -> None:
         _dropout(self.dropout)
         least = {"window": 1, "hidden_size": 1, "word_size": -1, "word_dropout": 0}
-        _least(self, "model", least)
+        at_least(self, "model", least)
         if self.window % 2 == 0:
             raise ConfigError(f"--model.window {self.window}: expected an odd number")
 
@@ -176,7 +172,7 @@ class BagOfWordsModel:
             raise ConfigError(f"--model.ngrams {self.ngrams}: expected 0 to 20")
         if not 0 <= self.strength < float("inf"):
             raise ConfigError(f"--model.strength {self.strength}: expected 0 or more")
-        _least(self, "model", {"max_features": 0})
+        at_least(self, "model", {"max_features": 0})
 
 
 @dataclass(frozen=True)
@@ -221,24 +217,6 @@ class ClassificationTraining(TrainingConfig):
         super().__post_init__()
 
 
-def _flag(section: str, name: str) -> str:
-    return f"--{section}.{name.replace('_', '-')}"
-
-
-def _share(options: Any, names: tuple[str, ...]) -> None:
-    for name in names:
-        value = getattr(options, name)
-        if not 0 <= value < 1:
-            raise ConfigError(f"{_flag('model', name)} {value}: expected a share from 0 to below 1")
-
-
 def _dropout(value: float) -> None:
     if value != -1 and not 0 <= value < 1:
         raise ConfigError(f"--model.dropout {value:g}: expected a share from 0 to below 1, or -1")
-
-
-def _least(options: Any, section: str, limits: dict[str, int]) -> None:
-    for name, least in limits.items():
-        value = getattr(options, name)
-        if value < least:
-            raise ConfigError(f"{_flag(section, name)} {value}: expected {least} or more")

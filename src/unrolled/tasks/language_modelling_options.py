@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from unrolled.errors import ConfigError
+from unrolled.tasks.limits import at_least, shares
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,8 @@ class LanguageData:
     test_share: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("valid_share", "test_share"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--data.{flag} {value}: expected a share from 0 to below 1")
-        if self.vocabulary_size < 0:
-            raise ConfigError(f"--data.vocabulary-size {self.vocabulary_size}: expected 0 or more")
-        if self.min_count < 1:
-            raise ConfigError(f"--data.min-count {self.min_count}: expected 1 or more")
+        shares(self, "data", ("valid_share", "test_share"))
+        at_least(self, "data", {"vocabulary_size": 0, "min_count": 1})
 
 
 @dataclass(frozen=True)
@@ -79,17 +73,9 @@ class RecurrentModel:
     residual: bool = False
 
     def __post_init__(self) -> None:
-        shares = ("dropout", "input_dropout", "embedding_dropout", "zoneout")
-        for name in (*shares, "recurrent_dropout", "weight_dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--model.{flag} {value}: expected a share from 0 to below 1")
-        for name, least in (("hidden_size", 1), ("num_layers", 1), ("embedding_size", 0)):
-            value = getattr(self, name)
-            if value < least:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--model.{flag} {value}: expected {least} or more")
+        dropouts = ("dropout", "input_dropout", "embedding_dropout")
+        shares(self, "model", (*dropouts, "zoneout", "recurrent_dropout", "weight_dropout"))
+        at_least(self, "model", {"hidden_size": 1, "num_layers": 1, "embedding_size": 0})
 
 
 @dataclass(frozen=True)

@@ -96,14 +96,8 @@ def read_sentences(path: Path, data: TaggingData) -> Iterator[Example]:
     Raises:
         DataError: the file is missing or malformed.
     """
-    token = column(data.token) if data.token else None
-    for sentence in read_columns(path, token=token, tags=[column(name) for name in data.tags]):
+    for sentence in read_columns(path, token=data.token or None, tags=data.tags):
         yield {"tokens": sentence.tokens, "tags": sentence.tags}
-
-
-def column(name: str) -> str | int:
-    """A column as it is given on the command line: a number or a name."""
-    return int(name) if name.removeprefix("-").isdecimal() else name
 
 
 def prepare_corpus(data: TaggingData, folder: Path, vectors: Path | None) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from unrolled.errors import ConfigError
+from unrolled.tasks.limits import at_least, shares
 from unrolled.training.config import TrainingConfig
 
 
@@ -41,9 +42,8 @@ class TaggingData:
     test_share: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("valid_share", "test_share"):
-            _share(self, "data", name)
-        _least(self, "data", {"min_count": 1})
+        shares(self, "data", ("valid_share", "test_share"))
+        at_least(self, "data", {"min_count": 1})
         if len(set(self.tags)) != len(self.tags):
             raise ConfigError(f"--data.tags {' '.join(self.tags)}: a column is named twice")
 
@@ -79,9 +79,9 @@ class RecurrentTagger:
     tune_vectors: bool = False
 
     def __post_init__(self) -> None:
-        _share(self, "model", "dropout")
+        shares(self, "model", ("dropout",))
         sizes = {"word_size": 0, "character_size": 1, "character_hidden": 0}
-        _least(self, "model", {"hidden_size": 1, "num_layers": 1, "word_dropout": 0, **sizes})
+        at_least(self, "model", {"hidden_size": 1, "num_layers": 1, "word_dropout": 0, **sizes})
         if not (self.word_size or self.character_hidden or self.vectors):
             raise ConfigError(
                 "--model.word-size 0 and --model.character-hidden 0 leave nothing of a word to read"
@@ -105,7 +105,7 @@ class HiddenMarkovModel:
     decoding: Literal["viterbi", "posterior"] = "viterbi"
 
     def __post_init__(self) -> None:
-        _least(self, "model", {"suffix_length": 0, "rare": 1})
+        at_least(self, "model", {"suffix_length": 0, "rare": 1})
         if not self.beam > 0:
             raise ConfigError(f"--model.beam {self.beam}: expected a number above 0")
 
@@ -133,11 +133,11 @@ class WindowModel:
     word_dropout: float = 1.0
 
     def __post_init__(self) -> None:
-        _share(self, "model", "dropout")
+        shares(self, "model", ("dropout",))
         if self.window < 1 or self.window % 2 == 0:
             raise ConfigError(f"--model.window {self.window}: expected an odd number, 1 or more")
         sizes = {"hidden_size": 0, "word_size": 0, "character_size": 1, "character_hidden": 0}
-        _least(self, "model", {**sizes, "word_dropout": 0})
+        at_least(self, "model", {**sizes, "word_dropout": 0})
 
 
 @dataclass(frozen=True)
@@ -160,18 +160,3 @@ class TaggingTraining(TrainingConfig):
         if self.learning_rate == 0 and self.optimiser in ("adam", "adamw"):
             object.__setattr__(self, "learning_rate", 3e-3)
         super().__post_init__()
-
-
-def _share(options: Any, section: str, name: str) -> None:
-    value = getattr(options, name)
-    if not 0 <= value < 1:
-        flag = name.replace("_", "-")
-        raise ConfigError(f"--{section}.{flag} {value}: expected a share from 0 to below 1")
-
-
-def _least(options: Any, section: str, limits: dict[str, int]) -> None:
-    for name, least in limits.items():
-        value = getattr(options, name)
-        if not value >= least:
-            flag = name.replace("_", "-")
-            raise ConfigError(f"--{section}.{flag} {value}: expected {least} or more")
