@@ -171,3 +171,15 @@ def test_convert_prints_the_measured_speed_up(capsys: pytest.CaptureFixture[str]
     assert all(ratio > 0 for ratios in told.speed.values() for ratio in ratios)
     assert lines[0].startswith(f"first: GRU {told.speed['first'][0]:.2f}x in inference, ")
     assert all(isinstance(m, (unrolled.GRU, unrolled.LSTM)) for m in model.values())
+
+
+@pytest.mark.skipif(kernels.isa() is None, reason="needs the native engine")
+@pytest.mark.parametrize("gradient", [False, True])
+def test_the_engine_can_be_forced(gradient: bool) -> None:
+    layer, x = unrolled.LSTM(3, 4, bidirectional=True), torch.randn(5, 2, 3, requires_grad=gradient)
+    with kernels.use("engine"):
+        output = layer(x, lengths=torch.tensor([5, 3]))[0]
+    with kernels.use("loop"):
+        torch.testing.assert_close(output, layer(x, lengths=torch.tensor([5, 3]))[0])
+    with kernels.use("engine"), pytest.raises(ValueError, match="computes in float32"):
+        layer.double()(x.double())

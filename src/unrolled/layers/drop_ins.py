@@ -110,6 +110,8 @@ class _DropIn(nn.RNNBase):
         """Whether torch's own layer runs x, [T, B, I] or its like."""
         x = x[:, None] if x.dim() == 2 else x
         x = x.transpose(0, 1) if self.batch_first and x.dim() == 3 else x
+        if kernels.forced() == "engine":
+            return False  # the stack asks for it, or is refused it, with a state
         if x.is_cpu and kernels.forced() == "auto" and x.dtype is torch.float32 and kernels.isa():
             return False  # the engine's, or the loop's: not worth asking twice
         return kernels.choose(self.cells()[0], x, (), lengths=lengths) == "fused"
