@@ -1,5 +1,6 @@
 #include "threads.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 
 #include <condition_variable>
@@ -96,21 +97,75 @@ std::mutex making;
 
 Pool& pool() {
   std::lock_guard<std::mutex> lock(making);
-  if (!the_pool) {
-    static bool registered = false;
-    // A child of fork has none of the threads: it leaves the parent's pool alone and makes its own.
-    if (!registered) pthread_atfork([] { making.lock(); }, [] { making.unlock(); }, [] { the_pool = nullptr; making.unlock(); });
-    registered = true;
-    the_pool = new Pool;
-  }
+  if (!the_pool) the_pool = new Pool;
   return *the_pool;
+}
+
+// GNU OpenMP's functions (LLVM's library has them too), if something loaded it for all to see, as torch does.
+struct OpenMP {
+  void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags) = nullptr;
+  int (*id)() = nullptr;
+  int (*size)() = nullptr;
+  bool forked = false;  // a child of fork has none of its threads, and the library does not know
+
+  OpenMP() {
+    parallel = (decltype(parallel))dlsym(RTLD_DEFAULT, "GOMP_parallel");
+    id = (decltype(id))dlsym(RTLD_DEFAULT, "omp_get_thread_num");
+    size = (decltype(size))dlsym(RTLD_DEFAULT, "omp_get_num_threads");
+  }
+  bool there() const { return parallel && id && size && !forked; }
+};
+
+OpenMP& openmp() {
+  static OpenMP* one = [] {
+    OpenMP* made = new OpenMP;
+    // A child of fork leaves the parent's pool alone and makes its own.
+    pthread_atfork([] { making.lock(); }, [] { making.unlock(); }, [] {
+      the_pool = nullptr;
+      making.unlock();
+      openmp().forked = true;
+    });
+    return made;
+  }();
+  return *one;
+}
+
+struct Job {
+  int count;
+  Work work;
+  void* data;
+  Barrier* barrier;  // of those that work together
+};
+
+// One of OpenMP's threads; there may be fewer than asked for, or more.
+void serve(void* shared) {
+  const Job& job = *(const Job*)shared;
+  int id = openmp().id(), size = openmp().size();
+  Team team;
+  if (job.barrier) {
+    team.size = size < job.count ? size : job.count;
+    if (id >= team.size) return;
+    team.id = id;
+    team.barrier = job.barrier;
+    job.barrier->expect(team.size);
+    job.work(job.data, team);
+    return;
+  }
+  for (team.id = id; team.id < job.count; team.id += size) job.work(job.data, team);
+}
+
+bool run(int count, Work work, void* data, Barrier* barrier) {
+  if (!openmp().there()) return pool().run(count, work, data, barrier);
+  Job job{count, work, data, barrier};
+  openmp().parallel(serve, &job, 0, 0);  // as many as torch has: another number would end some of them
+  return true;
 }
 
 }  // namespace
 
 void Barrier::wait() {
   int round = round_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == members_ - 1) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) == members_.load(std::memory_order_relaxed) - 1) {
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
     return;
@@ -122,7 +177,7 @@ void Barrier::wait() {
 }
 
 void run_apart(int count, Work work, void* data) {
-  if (count > 1 && pool().run(count, work, data, nullptr)) return;
+  if (count > 1 && run(count, work, data, nullptr)) return;
   for (int i = 0; i < count; i++) {
     Team alone;
     alone.id = i;
@@ -133,7 +188,7 @@ void run_apart(int count, Work work, void* data) {
 void run_together(int count, Work work, void* data) {
   if (count > 1) {
     Barrier barrier(count);
-    if (pool().run(count, work, data, &barrier)) return;
+    if (run(count, work, data, &barrier)) return;
   }
   work(data, Team{});
 }

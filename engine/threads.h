@@ -1,4 +1,8 @@
-// A small pool of threads, one for the process, and a barrier that spins.
+// Threads for one call: OpenMP's where the process has them, else a small pool of our own; and a barrier that spins.
+//
+// torch's operators run on OpenMP's threads, whose idle members spin for some milliseconds before they sleep. Threads of
+// our own would share the processors with them: on two cores the backward pass of a small LSTM then gains nothing from
+// the second one.
 #pragma once
 #include <atomic>
 
@@ -9,9 +13,11 @@ class Barrier {
  public:
   explicit Barrier(int members) : members_(members) {}
   void wait();
+  // Before any member waits: that so many come. All say the same.
+  void expect(int members) { members_.store(members, std::memory_order_relaxed); }
 
  private:
-  const int members_;
+  std::atomic<int> members_;
   std::atomic<int> arrived_{0};
   std::atomic<int> round_{0};
 };
@@ -26,11 +32,11 @@ struct Team {
 // Work is a plain function: the sources for each instruction set share no out-of-line templates.
 typedef void (*Work)(void* data, const Team&);
 
-// Runs `count` pieces, each a team of its own with id 0..count-1 and no barrier, on as many threads if the pool is free,
-// otherwise one after another in the caller.
+// Runs `count` pieces, each a team of its own with id 0..count-1 and no barrier, on as many threads as can be had, one
+// after another in the caller if no other.
 void run_apart(int count, Work work, void* data);
 
-// Runs a team of `count` threads that may meet at its barrier; a team of one if the pool is busy with another call.
+// Runs a team of at most `count` threads that may meet at its barrier; of the caller alone if no other can be had.
 void run_together(int count, Work work, void* data);
 
 }  // namespace unrolled
