@@ -3,18 +3,30 @@
 A state is a tensor, or a tuple or :class:`~typing.NamedTuple` of states, for example
 ``LSTMState(h=[B, H], c=[B, H])`` or, for two layers, a tuple of two of those. Everything the
 library does with a state — carrying it between chunks, choosing rows in a beam, saving a session —
-is one of the few functions here.
+is one of the few functions here. For :func:`select` and :func:`batch_size` a state, or a part of it, may
+also be an object with ``select(rows)`` and ``__len__`` (:class:`Rows`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor
 
 S = TypeVar("S")
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """A state that is an object: it knows its number of rows and how to choose among them."""
+
+    def __len__(self) -> int: ...
+
+    def select(self, rows: Tensor, /) -> Self:
+        """The rows of these numbers, int64, which may repeat, in this order."""
+        ...
 
 
 def map_state(function: Callable[..., Any], first: S, *others: Any) -> S:
@@ -29,7 +41,7 @@ def map_state(function: Callable[..., Any], first: S, *others: Any) -> S:
     if isinstance(first, Tensor):
         return function(first, *others)  # type: ignore[no-any-return]
     if not isinstance(first, tuple):
-        raise ValueError(f"a state is made of tensors and tuples, not {type(first).__name__}")
+        raise _strange(first)
     for other in others:
         if not isinstance(other, tuple) or len(other) != len(first):
             raise ValueError(f"states differ in structure: {_shape(first)} and {_shape(other)}")
@@ -53,8 +65,25 @@ def rebuild(template: S, tensors: Sequence[Tensor]) -> S:
 
 
 def select(state: S, rows: Tensor | slice) -> S:
-    """The rows (batch entries) of a state; ``rows`` is an index tensor, a mask [B] or a slice."""
-    return map_state(lambda tensor: tensor[rows], state)
+    """The rows (batch entries) of a state; ``rows`` is an index tensor, a mask [B] or a slice.
+
+    An object's own ``select`` gets numbers of rows, whichever of these is given.
+
+    >>> select((torch.tensor([[1], [2]]),), torch.tensor([1, 1, 0]))[0].flatten()
+    tensor([2, 2, 1])
+    """
+    if isinstance(state, Tensor):
+        return cast(S, state[rows])
+    if isinstance(state, tuple):
+        return cast(S, _like(state, [select(part, rows) for part in state]))
+    if isinstance(state, Rows):
+        numbers = rows
+        if not isinstance(rows, Tensor):
+            numbers = torch.arange(len(state))[rows]
+        elif rows.dtype == torch.bool:
+            numbers = rows.nonzero().flatten()
+        return cast(S, state.select(cast(Tensor, numbers)))
+    raise _strange(state)
 
 
 def where(mask: Tensor, chosen: S, other: Any) -> S:
@@ -77,14 +106,31 @@ def stack(states: Sequence[S]) -> S:
 
 
 def batch_size(state: Any) -> int:
-    """The number of rows B of a state."""
-    return next(_walk(state)).shape[0]
+    """The number of rows B of a state.
+
+    Raises:
+        ValueError: if there is nothing in the state to count.
+    """
+    rows = _rows(state)
+    if rows is None:
+        raise ValueError("the state holds no tensor, so that its rows cannot be counted")
+    return rows
 
 
 def check_like(state: Any, template: Any, *, name: str = "state") -> None:
     """Raises ValueError, naming both shapes, unless ``state`` has ``template``'s structure and shapes."""
     if _shape(state) != _shape(template):
         raise ValueError(f"{name} of shape {_shape(state)} given, {_shape(template)} expected")
+
+
+def _rows(state: Any) -> int | None:
+    if isinstance(state, Tensor):
+        return state.shape[0]
+    if isinstance(state, tuple):
+        return next((rows for part in state if (rows := _rows(part)) is not None), None)
+    if isinstance(state, Rows):
+        return len(state)
+    raise _strange(state)
 
 
 def _walk(state: Any) -> Iterator[Tensor]:
@@ -94,7 +140,11 @@ def _walk(state: Any) -> Iterator[Tensor]:
         for part in state:
             yield from _walk(part)
     else:
-        raise ValueError(f"a state is made of tensors and tuples, not {type(state).__name__}")
+        raise _strange(state)
+
+
+def _strange(state: Any) -> ValueError:
+    return ValueError(f"a state is made of tensors and tuples, not {type(state).__name__}")
 
 
 def _like(template: Any, parts: list[Any]) -> Any:

@@ -14,7 +14,7 @@ torch.nn does) and its ``step`` turns those and the previous state into the next
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -91,6 +91,10 @@ class Cell(nn.Module):
     def advance(self, projected: Tensor, state: Any, context: Any = None) -> tuple[Tensor, Any]:
         """``forward`` from one time step of :meth:`project_input`'s result."""
         return self(projected, state, context)  # type: ignore[no-any-return]
+
+    def begin(self, context: Any) -> tuple[Cell, Any]:
+        """The cell and context that a run of many steps uses; by default these."""
+        return self, context
 
     def force(self, state: Any, feedback: Tensor) -> Any:
         """The state in which the fed-back output is replaced by the target (teacher forcing)."""
@@ -322,8 +326,14 @@ class GatedCell(Cell):
 
     def advance(self, projected: Tensor, state: Any, context: Any = None) -> tuple[Tensor, Any]:
         """One step from the projected input [B, gates * H]."""
-        following = self.step(self._gates(projected, state), state)
+        following = self.advance_with(projected, state)
         return following[0], following
+
+    def advance_with(
+        self, projected: Tensor, state: Any, product: Callable[[Tensor], Tensor] | None = None
+    ) -> Any:
+        """The next state; ``product`` stands for ``weight_hh`` and ``bias_hh`` where it is given."""
+        return self.step(self._gates(projected, state, product), state)
 
     def forward(self, x: Tensor, state: Any, context: Any = None) -> tuple[Tensor, Any]:
         """One step, from x [B, I]; the output is the state's first field."""
@@ -340,13 +350,19 @@ class GatedCell(Cell):
         """
         return recurrent if self.recurrent_mask is None else recurrent * self.recurrent_mask
 
-    def _gates(self, projected: Tensor, prev: Any) -> Gates:
+    def _gates(
+        self, projected: Tensor, prev: Any, product: Callable[[Tensor], Tensor] | None = None
+    ) -> Gates:
         recurrent_gates = cast(tuple[str, ...], self.recurrent_gates)
         inputs = dict(zip(self.gates, projected.chunk(len(self.gates), -1), strict=True))
         blocks: dict[str, Tensor] = {}
         if recurrent_gates:
-            bias = self.bias_hh if self.bias else None
-            recurrent = F.linear(self.masked(self.recurrent_input(prev)), self.weight_hh, bias)
+            multiplied = self.masked(self.recurrent_input(prev))
+            if product is None:
+                bias = self.bias_hh if self.bias else None
+                recurrent = F.linear(multiplied, self.weight_hh, bias)
+            else:
+                recurrent = product(multiplied)
             chunks = recurrent.chunk(len(recurrent_gates), -1)
             blocks = dict(zip(recurrent_gates, chunks, strict=True))
         if recurrent_gates == self.gates:  # one addition for all gates

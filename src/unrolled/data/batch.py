@@ -144,3 +144,30 @@ class LabelBatch:
             None if self.vectors is None else self.vectors.to(device),
             None if self.targets is None else self.targets.to(device),
         )
+
+
+@dataclass(frozen=True)
+class PairsBatch:
+    """Sources and what they are mapped to.
+
+    Attributes:
+        source: ``[B, S]``, int64, each with its end symbol.
+        inputs: ``[B, T]``, int64: what the decoder reads, the start symbol and the target; None where
+            there is nothing but sources.
+        targets: ``[B, T]``, int64: what it must say next, the target and its end symbol; of the same
+            lengths as ``inputs``.
+        fresh: no state is carried from batch to batch.
+    """
+
+    source: Sequences
+    inputs: Sequences | None = None
+    targets: Tensor | None = None
+    fresh: bool = True
+
+    def to(self, device: torch.device | str) -> PairsBatch:
+        """The same batch on that device."""
+        return PairsBatch(
+            self.source.to(device),
+            None if self.inputs is None else self.inputs.to(device),
+            None if self.targets is None else self.targets.to(device),
+        )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from unrolled.cells import Cell, cell_named
 from unrolled.kernels import engine, fused, loop
-from unrolled.kernels.dense import linear, linear_cross_entropy
+from unrolled.kernels.dense import Packed, linear, linear_cross_entropy
 from unrolled.kernels.native import isa, missing, weights
 from unrolled.kernels.prepared import ready
 from unrolled.kernels.program import Untraceable
@@ -137,7 +137,8 @@ def choose(
     if _forced == "fused" and not_fused:
         raise ValueError(f"the fused executor cannot run this: {not_fused}; use('auto') can")
     if not_fused:
-        _say_once(cell, x)
+        if options.get("context") is None:
+            _say_once(cell, x)
         return "loop"
     return "fused"
 
@@ -249,6 +250,7 @@ def _call_obstacle(
 
 
 __all__ = [
+    "Packed",
     "EXECUTORS",
     "Streams",
     "choose",

@@ -41,6 +41,48 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply(flat, weight, bias).view(*x.shape[:-1], weight.shape[0])
 
 
+class Packed:
+    """A linear layer that is used again and again with few rows, its weight packed once.
+
+    Keeps no gradient. :meth:`current` says whether the weight is still what was packed; where the engine
+    cannot, torch computes the same.
+
+    Args:
+        weight: [N, K]. bias: [N] or None.
+
+    >>> Packed(torch.ones(4, 3))(torch.ones(2, 3)).tolist()[0]
+    [3.0, 3.0, 3.0, 3.0]
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self._weight, self._bias = weight, bias
+        self._seen = self._state()
+        self._matrix = None
+        self._inner, self._outer = weight.shape[1], weight.shape[0]
+        if _can(weight, bias):
+            whole = weight.detach().contiguous()
+            self._matrix = _engine.Matrix(whole.data_ptr(), self._outer, self._inner, False)
+            self._offset = None if bias is None else bias.detach().clone()
+
+    def _state(self) -> list[tuple[int, int]]:
+        return [(t.data_ptr(), t._version) for t in (self._weight, self._bias) if t is not None]
+
+    def current(self, weight: Tensor, bias: Tensor | None = None) -> bool:
+        """Whether these are the very tensors that were packed, unchanged since."""
+        return weight is self._weight and bias is self._bias and self._seen == self._state()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [R, K] to [R, N]."""
+        if self._matrix is None or not _can(x):
+            return F.linear(x, self._weight, self._bias)
+        x = _rows(x)
+        y = x.new_empty(len(x), self._outer)
+        offset = _address(self._offset)
+        place = (x.data_ptr(), x.stride(0), len(x), offset, y.data_ptr(), self._outer)
+        _engine.linear(self._matrix, *place, torch.get_num_threads())
+        return y
+
+
 def linear_cross_entropy(h: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
     """Summed cross-entropy in nats of ``linear(h, weight, bias)`` against targets.
 

@@ -47,6 +47,7 @@ def run(
         real = torch.arange(steps, device=x.device)[:, None] < lengths.to(x.device)  # [T, B]
         x = torch.where(real[:, :, None], x, 0.0)
     boundary = None if resets is None else _boundaries(resets, real, reverse)
+    cell, context = cell.begin(context)
     inputs = cell.project_input(x).unbind(0)
     outputs: list[Tensor] = []
     for t in reversed(range(steps)) if reverse else range(steps):
