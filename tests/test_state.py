@@ -35,6 +35,43 @@ def test_select_where_and_stack() -> None:
     assert states.batch_size(a) == 3
 
 
+class Noted:
+    """A state of its own kind: it repeats its rows as numbers."""
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, rows: torch.Tensor) -> Noted:
+        assert rows.dtype == torch.int64
+        return Noted(self.rows[rows])
+
+
+def test_objects_may_be_states_or_parts_of_them() -> None:
+    noted = Noted(torch.arange(3))
+    state = ((), LSTMState(h=torch.arange(3), c=noted), noted)
+    assert states.batch_size(state) == 3
+    assert states.batch_size(noted) == 3
+    for rows, expected in (
+        (torch.tensor([2, 0, 2, -1]), [2, 0, 2, 2]),
+        (torch.tensor([True, False, True]), [0, 2]),
+        (slice(1, None), [1, 2]),
+    ):
+        chosen = states.select(state, rows)
+        assert isinstance(chosen[1], LSTMState)
+        assert chosen[1].h.tolist() == expected
+        assert chosen[1].c.rows.tolist() == expected
+        assert chosen[2].rows.tolist() == expected
+    assert states.batch_size((noted, torch.zeros(3))) == 3
+    with pytest.raises(ValueError, match="rows cannot be counted"):
+        states.batch_size(((), ()))
+    for function in (states.batch_size, lambda state: states.select(state, slice(1))):
+        with pytest.raises(ValueError, match="not dict"):
+            function(({"h": 1},))
+
+
 def test_detach_cuts_the_graph() -> None:
     x = torch.ones(2, 1, requires_grad=True)
     assert not states.detach((x * 2,))[0].requires_grad

@@ -1,7 +1,7 @@
 """The encoder–decoder of benchmarks/translation.py in plain torch, written to be fast: the peer.
 
-Fused nn.GRU layers in the encoder and above the attentive layer, packed sources, one product for the readout of
-all steps, keys computed once, batches of like length, a fused Adam; in use a beam batched over sentences,
+Fused nn.GRU layers in the encoder and above the attentive layer, packed sources, one product for the readout
+of all steps, keys computed once, batches of like length, a fused Adam; in use a beam batched over sentences,
 with finished sentences dropped, sources not copied for the rows of a beam, and no gradient.
 """
 

@@ -197,3 +197,17 @@ def test_any_object_with_length_and_slices_is_counted() -> None:
     small = Stream(ids.astype(np.uint8))
     expected = KneserNey(3).fit(ids, 5).log_probabilities(ids)
     assert (KneserNey(3).fit(small, 5).log_probabilities(small) == expected).all()
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_extending_by_given_tokens_equals_scoring_them(order: int) -> None:
+    rng = np.random.default_rng(0)
+    model = KneserNey(order).fit(rng.integers(0, 9, 3000), 10)  # 9 is never seen
+    ids = rng.integers(0, 10, (3, 40))
+    nodes = model.start(3).nodes.numpy()
+    scores = np.empty(ids.shape)
+    for t in range(40):
+        scores[:, t], nodes = model.extend(ids[:, t], nodes)
+    for row in range(3):
+        assert scores[row] == pytest.approx(model.log_probabilities(ids[row]))
+        assert np.array_equal(nodes[row], model.after(ids[row]))

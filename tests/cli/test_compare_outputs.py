@@ -95,6 +95,80 @@ def test_usage(unrolled: Any, files: Path, arguments: list[str], message: str) -
     assert message in ended.err
 
 
+@pytest.fixture
+def texts(files: Path) -> Path:
+    """Two files of references, the first system nearer to them; the last lines are empty."""
+    (files / "gold").write_text("the cat sat on the mat\na b c d e\n\n" * 20)
+    (files / "more").write_text("a cat sat on a mat\na b c d f\nx\n" * 20)
+    (files / "one").write_text("the cat sat on a mat\na b c d f\n\n" * 20)
+    (files / "two").write_text("cat the mat on\na c b d e\n\n" * 20)
+    return files
+
+
+def test_texts(unrolled: Any, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(texts / "nowhere"))
+    ended = unrolled("compare-outputs", "gold", "one", "two", "--kind", "text")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0] == "text, 60 examples"
+    assert lines[1].split() == ["A", "B", "A", "−", "B", "p", "p", "(swaps)"]
+    assert [line.split()[0] for line in lines[2:8]] == [
+        *("bleu", "meteor", "chrf", "ter", "wer", "exact"),
+    ]
+    assert lines[8].startswith("meteor has no synonyms: WordNet is not in ")
+    assert lines[9].startswith("A is better: bleu ")
+    assert max(map(len, lines[:8])) <= 120
+    more = unrolled(
+        *("compare-outputs", "gold", "one", "two", "--kind", "text", "--references", "more"),
+        *("--metrics", "exact", "--metrics", "bleu", "--json"),
+    )
+    content = json.loads(more.out)
+    assert list(content["metrics"]["a"]) == ["exact", "bleu"]
+    assert content["metrics"]["a"]["exact"] == pytest.approx(2 / 3)
+    assert content["metrics"]["a"]["bleu"] > float(lines[2].split()[1])
+
+
+def test_texts_of_another_language_have_other_stems(unrolled: Any, texts: Path) -> None:
+    given = ("compare-outputs", "gold", "one", "two", "--kind", "text", "--metrics", "meteor")
+    ended = unrolled(*given, "--language", "de")
+    assert "no synonyms: WordNet is English, not german" in ended.out
+    ended = unrolled(*given, "--language", "xx")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("unrolled: error: no stemmer for 'xx'; there are arabic,")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a b\n", "gold:2: gold goes on here, bad has ended: 60 lines against 1"),
+        (b"a\n" * 61, "bad:61: bad goes on here, gold has ended: 61 lines against 60"),
+        (b"", "bad: the file is empty; expected at least one line of text"),
+        (b"a\n\xff\n", "bad:2: byte 0xff after 0 characters is not UTF-8; "),
+        (b'\n{"text": "a"}\n', "bad:2: JSON; expected plain answers, "),
+    ],
+)
+def test_bad_texts_are_one_line(unrolled: Any, texts: Path, content: bytes, message: str) -> None:
+    (texts / "bad").write_bytes(content)
+    for order in (("one", "bad"), ("bad", "one"), ("one", "two", "--references", "bad")):
+        ended = unrolled("compare-outputs", "gold", *order, "--kind", "text")
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith(f"unrolled: error: {message}")
+        assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--references=more", "--metrics=bleu", "--language=de"])
+def test_what_is_of_texts_only(unrolled: Any, texts: Path, option: str) -> None:
+    ended = unrolled("compare-outputs", "gold", "one", "two", option)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{option.partition('=')[0]}: expected only with --kind text" in ended.err
+
+
+def test_lines_of_unequal_words_point_to_texts(unrolled: Any, texts: Path) -> None:
+    ended = unrolled("compare-outputs", "gold", "one", "two")
+    assert ended.code == 1
+    assert ended.err.rstrip().endswith("--kind text if it is a text")
+
+
 def test_it_needs_no_torch(files: Path) -> None:
     code = (
         "import sys; from unrolled.cli import main;"

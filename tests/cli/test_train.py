@@ -250,4 +250,5 @@ def test_every_option_of_the_real_tasks_is_documented(
     for model in schema.models:
         ended = unrolled("train", task, model, "--help")
         assert ended.code == 0
-        assert f"Model: {model}" in ended.out
+        if list(options(schema.models[model])):  # a model without options has no such section
+            assert f"Model: {model}" in ended.out

@@ -113,7 +113,7 @@ def test_info_compares_with_torch(unrolled: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_extras_are_those_of_the_package() -> None:
-    assert set(extras()) == {"tensorboard"}
+    assert set(extras()) == {"tensorboard", "text", "tokenizers"}
 
 
 def test_interleaved_calls_in_turns() -> None:

@@ -144,6 +144,30 @@ def test_gradients_are_left_alone_between_pieces() -> None:
     assert torch.is_grad_enabled()
 
 
+def test_an_end_stops_each_sequence() -> None:
+    """Those that have ended are read no further, and the last stops all."""
+    model = Counter()
+    drawn = sample(model, prompt=torch.tensor([[0], [3], [2]]), length=9, end=4)
+    assert drawn.tolist() == [[1, 2, 3, 4], [4, 4, 4, 4], [3, 4, 4, 4]]
+    assert model.read == [[0, 3, 2], [1, 3], [2], [3]]
+    assert sample(Counter(), prompt=torch.tensor([[0]]), length=2, end=4).tolist() == [[1, 2]]
+    endless = list(stream(Counter(), prompt=torch.tensor([[1]]), length=None, end=0))
+    assert torch.stack(endless, 1).tolist() == [[2, 3, 4, 0]]
+    assert sample(Counter(), prompt=torch.tensor([[0]]), length=0, end=4).shape == (1, 0)
+    with pytest.raises(ConfigError, match="tokens 0 to 4, and the end is to be 5"):
+        sample(Counter(), prompt=torch.tensor([[0]]), length=2, end=5)
+
+
+def test_an_end_changes_nothing_before_it() -> None:
+    model = KneserNey(3).fit(np.random.default_rng(0).integers(0, 9, 300), 9)
+    prompt = torch.tensor([[3]])
+    options = {"prompt": prompt, "length": 30, "temperature": 1.5}
+    whole = sample(model, generator=torch.Generator().manual_seed(1), **options)[0].tolist()
+    ended = sample(model, generator=torch.Generator().manual_seed(1), end=4, **options)[0].tolist()
+    assert 4 in whole
+    assert ended == whole[: whole.index(4) + 1]
+
+
 def test_strange_prompts_are_refused() -> None:
     model = Counter()
     with pytest.raises(ConfigError, match="prompt"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -99,3 +100,22 @@ def test_what_is_not_finite_is_null_in_json() -> None:
     content = json.loads(compare("numbers", rows([1.5]), rows([1.0]), rows([2.0])).to_json())
     assert content["metrics"]["a"]["r2"] is None
     assert content["intervals"]["a"]["r2"] == [None, None]
+
+
+def test_texts_are_told_apart_by_two_tests() -> None:
+    truth = [[f"a b c d e{i}", f"a b c f{i}"] if i % 2 else [f"a b c d e{i}"] for i in range(60)]
+    good = [[refs[0] if i % 3 else "a b x d e"] for i, refs in enumerate(truth)]
+    bad = [["a b x d e"] for _ in truth]
+    found = compare("text", truth, good, bad, metrics=["bleu", "wer"], samples=200)
+    assert list(found.differences) == ["bleu", "wer"] == list(found.randomised)
+    assert found.conclusion().startswith("A is better: bleu ")
+    assert found.conclusion().endswith("p = 0.010, by randomisation 0.005.")
+    assert found.mcnemar is None
+    content = json.loads(found.to_json())
+    assert content["differences"]["wer"]["p_randomised"] < 0.05
+    assert content["notes"] == []
+    lower = compare("text", truth, good, bad, metrics=["wer"], samples=200)
+    assert lower.conclusion().startswith("A is better: wer 0.")
+    # The bootstrap alone does not do.
+    doubtful = dataclasses.replace(found, randomised={"bleu": 0.2, "wer": 0.2})
+    assert doubtful.conclusion().startswith("No difference is shown: bleu")

@@ -6,9 +6,13 @@ from unrolled.baselines.baum_welch import HiddenStates
 from unrolled.baselines.class_chains import ClassChains
 from unrolled.baselines.counts import NGramCounts
 from unrolled.baselines.hmm import HiddenMarkov
+from unrolled.baselines.ibm1 import IBM1
+from unrolled.baselines.joint_ngram import JointNGram
 from unrolled.baselines.markov import Markov, MarkovState
 from unrolled.baselines.mixture import Mixture, fit_weights, mix
 from unrolled.baselines.ngram import KneserNey, NGramState
+from unrolled.baselines.phrase_memory import PhraseMemory
+from unrolled.baselines.retrieval import Retrieval
 
 BASELINES: dict[str, type[Markov] | type[KneserNey]] = {
     "markov": Markov,
@@ -20,12 +24,16 @@ __all__ = [
     "ClassChains",
     "HiddenMarkov",
     "HiddenStates",
+    "IBM1",
+    "JointNGram",
     "KneserNey",
     "Markov",
     "MarkovState",
     "Mixture",
     "NGramCounts",
     "NGramState",
+    "PhraseMemory",
+    "Retrieval",
     "fit_weights",
     "mix",
 ]

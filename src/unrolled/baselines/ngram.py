@@ -130,6 +130,36 @@ class KneserNey:
         log_probs = torch.from_numpy(np.log(probability, out=probability)).to(device)
         return log_probs, NGramState(torch.from_numpy(nodes).to(device))
 
+    def after(self, ids: TokenIds) -> Integers:
+        """The nodes [order - 1] of an :class:`NGramState` after ids [N], of which the last few count."""
+        nodes: Integers = np.full((1, self.order - 1), -1)
+        for token in token_array(ids, self.vocabulary_size)[-self.order :]:
+            nodes = self.counts.advance(nodes, token[None])
+        last: Integers = nodes[0]
+        return last
+
+    def extend(self, tokens: Integers, nodes: Integers) -> tuple[NDArray[np.float64], Integers]:
+        """Reads one given token per sequence; cheaper than :meth:`step`, which predicts all tokens.
+
+        Args:
+            tokens: [B], ids below V.
+            nodes: [B, order - 1], those of an :class:`NGramState`.
+
+        Returns:
+            The natural log of p(token | context), float64 [B], and the new nodes.
+        """
+        probability = self._unigram[tokens]
+        moved = np.empty_like(nodes)
+        contexts = np.zeros(len(tokens), np.int64)
+        for level in range(self.order):
+            found = self.counts.find(level + 1, contexts, tokens)
+            if level:
+                probability *= self._lower[level][contexts]
+                probability += self._discounted[level][found]
+            if level < self.order - 1:
+                contexts, moved[:, level] = nodes[:, level], found
+        return np.log(probability, out=probability), moved
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The counts as named arrays, for safetensors."""
         return dict(self.counts.arrays())

@@ -47,6 +47,18 @@ COMMANDS: dict[str, Command] = {
         "unrolled.cli.generate:command",
         "Draw text from a trained language model; the prompt is printed before it.",
     ),
+    "score": Command(
+        "unrolled.cli.score:command",
+        "Give the log-probability, in nats, of each given output.",
+    ),
+    "rerank": Command(
+        "unrolled.cli.rerank:command",
+        "Choose the best of each n-best list by weighted features, or tune the weights.",
+    ),
+    "rescore": Command(
+        "unrolled.cli.rescore:command",
+        "Print the best reading of each lattice by a trained language model, or the n best.",
+    ),
     "compare-outputs": Command(
         "unrolled.cli.compare_outputs:command",
         "Score two files of answers against the truth, and say whether they differ.",

@@ -13,7 +13,8 @@ from unrolled.cli import UsageError, single
 if TYPE_CHECKING:
     from unrolled.metrics.comparison import Comparison
 
-_Kind = Literal["auto", "labels", "tags", "spans", "numbers"]
+_Kind = Literal["auto", "labels", "tags", "spans", "numbers", "text"]
+_Metric = Literal["bleu", "meteor", "chrf", "ter", "wer", "exact"]
 _Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 
 
@@ -30,6 +31,9 @@ def compare_outputs(
     *,
     kind: _Kind = "auto",
     column: str | None = None,
+    references: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
+    metrics: Annotated[tuple[_Metric, ...], Parameter(negative=())] = (),
+    language: str = "en",
     samples: int = 2000,
     seed: int = 0,
     as_json: _Json = False,
@@ -37,16 +41,20 @@ def compare_outputs(
     """Score two files of answers against the truth, and say whether they differ.
 
     Each file holds a label, a number or the tags of a sentence on each line, or columns (CoNLL-U too)
-    with a blank line between sentences; also compressed (.gz).
+    with a blank line between sentences; with --kind text a translation or another text, its tokens parted
+    by spaces, on each line; also compressed (.gz).
 
     Args:
         reference: The true answers.
         a: What the first system answered.
         b: What the second system answered.
-        kind: What the answers are; seen by their form when auto.
+        kind: What the answers are; seen by their form when auto, which never takes them for texts.
         column: Of files with columns, the tags': its number from 1, or from the end with a minus; the
             last, or upos in CoNLL-U, when absent.
-        samples: Draws of the bootstrap.
+        references: Of texts, another file of true answers; may be given again.
+        metrics: Of texts, a score to report, the chief one first; may be given again. All when absent.
+        language: Of texts, whose stems METEOR compares: a two-letter code or a name.
+        samples: Draws of the bootstrap, and swaps of the test by randomisation.
         seed: Equal seeds draw equal samples.
         as_json: Print one line of JSON.
     """
@@ -54,12 +62,25 @@ def compare_outputs(
         raise UsageError(f"--samples {samples}: expected 1 or more")
     if seed < 0:
         raise UsageError(f"--seed {seed}: expected 0 or more")
-    from unrolled.data.outputs import read_outputs
-    from unrolled.metrics.comparison import compare
+    if kind != "text" and (references or metrics or language != "en"):
+        given = "--references" if references else "--metrics" if metrics else "--language"
+        raise UsageError(f"{given}: expected only with --kind text")
+    from unrolled.data.outputs import read_outputs, read_texts
+    from unrolled.metrics.comparison import Kind, compare
 
-    found, files = read_outputs(reference, a, b, kind=kind, column=column)
+    found: Kind
+    if kind == "text":
+        found, files = "text", read_texts([reference, *references], a, b)
+    else:
+        found, files = read_outputs(reference, a, b, kind=kind, column=column)
     truth, one, two = (each.rows for each in files)
-    comparison = compare(found, truth, one, two, samples=samples, seed=seed)
+    comparison = compare(
+        *(found, truth, one, two),
+        samples=samples,
+        seed=seed,
+        metrics=metrics or None,
+        language=language,
+    )
     print(comparison.to_json() if as_json else report(comparison))
     return 0
 
@@ -69,14 +90,17 @@ def report(comparison: Comparison) -> str:
     from unrolled.metrics.comparison import shown
 
     unit = "sentences" if comparison.kind in ("tags", "spans") else "examples"
-    rows: list[tuple[str, ...]] = [("", "A", "B", "A − B", "p")]
+    swaps = ("p (swaps)",) if comparison.randomised else ()
+    rows: list[tuple[str, ...]] = [("", "A", "B", "A − B", "p", *swaps)]
     for name, found in comparison.differences.items():
         scores = [
-            _interval(metrics[name], intervals[name])
+            _interval(name, metrics[name], intervals[name])
             for metrics, intervals in zip(comparison.metrics, comparison.intervals, strict=True)
         ]
-        difference = _interval(found.difference, (found.low, found.high), sign="+")
-        rows.append((name, *scores, difference, shown(found.p_value).removeprefix("= ")))
+        difference = _interval(name, found.difference, (found.low, found.high), sign="+")
+        p_values = [found.p_value, *(comparison.randomised[name] for _ in swaps)]
+        shorter = (shown(p_value).removeprefix("= ") for p_value in p_values)
+        rows.append((name, *scores, difference, *shorter))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"{comparison.kind}, {comparison.examples} {unit}"]
     for row in rows:
@@ -88,9 +112,11 @@ def report(comparison: Comparison) -> str:
             f"McNemar, {what} that only A has right: {test.only_first}, only B: {test.only_second}; "
             f"exact p {shown(test.exact)}, by chi-square with correction {shown(test.corrected)}"
         )
-    return "\n".join([*lines, comparison.conclusion()])
+    return "\n".join([*lines, *comparison.notes, comparison.conclusion()])
 
 
-def _interval(value: float, ends: tuple[float, float], *, sign: str = "") -> str:
-    low, high = (f"{end:{sign}.4f}" for end in ends)
-    return f"{value:{sign}.4f} [{low}, {high}]"
+def _interval(name: str, value: float, ends: tuple[float, float], *, sign: str = "") -> str:
+    from unrolled.metrics.comparison import written
+
+    middle, low, high = (written(name, each, sign=sign) for each in (value, *ends))
+    return f"{middle} [{low}, {high}]"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from unrolled.cli import UsageError, single
-from unrolled.errors import DataError
+from unrolled.errors import ConfigError, DataError
 
 FILE_BATCH = 256  # lines of a file that are answered together
 _Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -29,6 +31,7 @@ def predict(
     *,
     probabilities: _Flag = False,
     n_best: int = 0,
+    beam_size: int = 0,
 ) -> int:
     """Predict for each line of the standard input, or of a file.
 
@@ -40,15 +43,23 @@ def predict(
         file: UTF-8 text, also compressed (.gz); the standard input when absent.
         probabilities: Answer with JSON objects that hold the probability of each tag or label.
         n_best: Answer with JSON objects that hold so many of the likeliest answers; 0 is off.
+        beam_size: Outputs that a search follows together; 0 takes the model's usual.
     """
-    if n_best < 0:
-        raise UsageError(f"--n-best {n_best}: expected 0 or more")
+    for flag, value in (("n-best", n_best), ("beam-size", beam_size)):
+        if value < 0:
+            raise UsageError(f"--{flag} {value}: expected 0 or more")
     from unrolled import tasks
     from unrolled.data.text import read_lines
 
     lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
     batch_size = 1 if file is None else FILE_BATCH
-    for prediction in tasks.load(run).predict(
+    trained = tasks.load(run)
+    answer: Any = trained.predict
+    if beam_size:
+        if "beam_size" not in signature(answer).parameters:
+            raise ConfigError(f"--beam-size: {run} does not search; leave it out")
+        answer = partial(answer, beam_size=beam_size)
+    for prediction in answer(
         lines, probabilities=probabilities, n_best=n_best, batch_size=batch_size
     ):
         print(prediction, flush=file is None)

@@ -3,7 +3,8 @@
 A file is lines, each a label, a number, or the tags of a sentence between spaces (what ``unrolled predict``
 prints); or it is columns, one word a line and a blank line between sentences, CoNLL-U among them. Which
 of the two is seen by its form; where it could be either, that reading is taken whose sentences are as
-long as those of the other files.
+long as those of the other files. Texts, such as translations, are read only when asked for: each line
+is one, and none may be missing, not even an empty one.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Rows:
 def read_outputs(
     reference: Path,
     *systems: Path,
-    kind: Kind | Literal["auto"] = "auto",
+    kind: Literal["labels", "tags", "spans", "numbers", "auto"] = "auto",
     column: str | None = None,
 ) -> tuple[Kind, list[Rows]]:
     """The truth and the outputs of each system, with equally many rows of equal lengths.
@@ -89,6 +90,41 @@ def read_outputs(
     return kind, read
 
 
+def read_texts(references: Sequence[Path], *systems: Path) -> list[Rows]:
+    """The references of each line, and the text of each system for it.
+
+    Args:
+        references: one or more files of right answers.
+        systems: the files of the systems' answers.
+
+    Returns:
+        Rows of all references together, then those of each system; empty lines are kept.
+
+    Raises:
+        DataError: a file that cannot be read or holds JSON, or numbers of lines that differ.
+    """
+    files = [_whole_texts(path) for path in (*references, *systems)]
+    _require_equal(files, "lines")
+    true = files[: len(references)]
+    together = zip(*(each.rows for each in true), strict=True)
+    rows = tuple(tuple(itertools.chain.from_iterable(row)) for row in together)
+    return [Rows(true[0].path, rows, true[0].lines), *files[len(references) :]]
+
+
+def _whole_texts(path: Path) -> Rows:
+    lines = list(read_lines(path))
+    _refuse_json(lines, path)
+    return Rows(path, tuple((line,) for line in lines), tuple(range(1, len(lines) + 1)))
+
+
+def _refuse_json(lines: Sequence[str], path: Path) -> None:
+    """DataError if the first line that holds anything is a JSON object, as predict prints on request."""
+    number, first = next(((i, line) for i, line in enumerate(lines, start=1) if line), (0, ""))
+    if first.startswith('{"'):
+        message = "JSON; expected plain answers, as unrolled predict prints them for plain lines"
+        raise DataError(message, path=path, line=number)
+
+
 @dataclass(frozen=True)
 class Form:
     """The lines of a file and what they look like.
@@ -117,12 +153,7 @@ class Form:
             lines.pop()
         if not lines:
             raise DataError("holds only blank lines; expected answers", path=path)
-        first = next(line for line in lines if line)
-        if first.startswith('{"'):
-            message = (
-                "JSON; expected plain answers, as unrolled predict prints them for plain lines"
-            )
-            raise DataError(message, path=path, line=lines.index(first) + 1)
+        _refuse_json(lines, path)
         words = [line for line in lines if line]
         widths = {len(_fields(line)) for line in words}
         ten = [line for line in words if not line.startswith("#")]
@@ -262,7 +293,8 @@ def _require_equal(files: Sequence[Rows], what: str) -> None:
                 message = (
                     f"{_many(len(given), 'tag')} here, but {len(true)} at {reference.path}:{line}"
                 )
-                mend = "; give --kind labels if each line is one label" * (not other.columns)
+                mend = "; give --kind labels if each line is one label, --kind text if it is a text"
+                mend *= not other.columns
                 raise DataError(message + mend, path=other.path, line=there)
         if len(reference.rows) != len(other.rows):
             _refuse_end(reference, other, what)

@@ -3,6 +3,22 @@ step protocol or tables of scores, and no model."""
 
 from __future__ import annotations
 
+from unrolled.decoding.beam import BeamOptions, beam
+from unrolled.decoding.ensemble import Ensemble
+from unrolled.decoding.forced import score_targets
+from unrolled.decoding.greedy import greedy
+from unrolled.decoding.hypotheses import Hypothesis
 from unrolled.decoding.sample import StepModel, filter_log_probs, sample, stream
 
-__all__ = ["StepModel", "filter_log_probs", "sample", "stream"]
+__all__ = [
+    "BeamOptions",
+    "Ensemble",
+    "Hypothesis",
+    "StepModel",
+    "beam",
+    "filter_log_probs",
+    "greedy",
+    "sample",
+    "score_targets",
+    "stream",
+]

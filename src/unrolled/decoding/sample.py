@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
+from unrolled.decoding.hypotheses import check_end
 from unrolled.errors import ConfigError, RunError
 from unrolled.state import batch_size, select
 
@@ -94,6 +95,7 @@ def sample(
     generator: Generator | None = None,
     state: Any = None,
     copies: int = 1,
+    end: int | None = None,
 ) -> Tensor:
     """Draws a continuation of every prompt.
 
@@ -105,9 +107,11 @@ def sample(
         generator: the source of chance, on the device of the log-probabilities; None is torch's own.
         state: continue from this state of B sequences (the prompt is read after it).
         copies: continuations per prompt; each prompt is read only once.
+        end: a continuation stops when this id is drawn; None stops at the length only.
 
     Returns:
         The drawn token ids without the prompt: [B · copies, length], the copies of a prompt in a row.
+        With ``end``, at most as long, and filled up with ends.
 
     Raises:
         ConfigError: if an option is out of its range or the prompt cannot be read.
@@ -129,6 +133,7 @@ def sample(
             generator=generator,
             state=state,
             copies=copies,
+            end=end,
         )
     )
     if not drawn:
@@ -147,10 +152,12 @@ def stream(
     generator: Generator | None = None,
     state: Any = None,
     copies: int = 1,
+    end: int | None = None,
 ) -> Iterator[Tensor]:
     """As :func:`sample`, one step at a time: yields the next tokens [B · copies] as they are drawn.
 
-    ``length`` None goes on for ever. Options are checked at the call, not at the first token.
+    ``length`` None goes on for ever, or until all have drawn ``end``; those that have, stay at it.
+    Options are checked at the call, not at the first token.
     """
     _check(temperature, top_k, top_p)
     if prompt.dim() != 2 or prompt.is_floating_point():
@@ -171,7 +178,7 @@ def stream(
                 f"the state has {batch_size(state)} sequences, the prompt {len(prompt)}"
             )
     options = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    return _draw(model, prompt, length, options, generator, state, copies)
+    return _draw(model, prompt, length, options, generator, state, copies, end)
 
 
 @torch.no_grad()
@@ -183,6 +190,7 @@ def _draw(
     generator: Generator | None,
     state: Any,
     copies: int,
+    end: int | None,
 ) -> Iterator[Tensor]:
     if length == 0:
         return
@@ -194,14 +202,24 @@ def _draw(
     if copies > 1:
         rows = torch.arange(len(prompt), device=log_probs.device).repeat_interleave(copies)
         log_probs, state = log_probs[rows], select(state, rows)
+    if end is not None:
+        check_end(end, log_probs)
+        total = len(log_probs)
+        alive = torch.arange(total, device=log_probs.device)
     drawn = 0
     while True:
         chances = filter_log_probs(log_probs, **options).exp()
         tokens = torch.multinomial(chances, 1, generator=generator).squeeze(1)
-        yield tokens
+        yield tokens if end is None else tokens.new_full((total,), end).scatter(0, alive, tokens)
         drawn += 1
         if drawn == length:
             return
+        if end is not None:
+            going = (tokens != end).nonzero().flatten()
+            if not len(going):
+                return
+            if len(going) < len(tokens):
+                alive, tokens, state = alive[going], tokens[going], select(state, going)
         log_probs, state = model.step(tokens, state)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -22,11 +22,15 @@ from unrolled.metrics.significance import (
     resampled,
 )
 from unrolled.metrics.tagging import measure_spans, measure_tags
+from unrolled.metrics.text import Name, TextScores
 
-Kind = Literal["labels", "tags", "spans", "numbers"]
+Kind = Literal["labels", "tags", "spans", "numbers", "text"]
 Rows = Sequence[Sequence[str]]
 
-LOWER_IS_BETTER = frozenset({"mse", "mae"})
+LOWER_IS_BETTER = frozenset({"mse", "mae", "ter", "wer"})
+HUNDREDTHS = frozenset({"bleu", "meteor", "chrf", "ter"})
+"""Scores of 0 to 100, shown to two decimals; others to four."""
+
 SIGNIFICANT = 0.05
 _FEW = 10  # examples below which draws tell nothing
 
@@ -42,8 +46,10 @@ class Comparison:
         intervals: their 95 % intervals.
         differences: of each score, A's minus B's, by the paired bootstrap.
         mcnemar: McNemar's test of the labels, or of the single tags (which it takes for independent of
-            each other, so that it may find too much); None for numbers.
+            each other, so that it may find too much); None for numbers and texts.
         same: whether A and B gave the same answers.
+        randomised: of texts, each score's p value by approximate randomisation.
+        notes: what could not be scored, and why.
     """
 
     kind: Kind
@@ -53,15 +59,18 @@ class Comparison:
     differences: dict[str, Paired]
     mcnemar: McNemar | None
     same: bool
+    randomised: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def conclusion(self) -> str:
         """What the chief score says, in one line.
 
-        A difference counts if the paired bootstrap's p value is below 0.05 and, for labels, McNemar's is too.
+        A difference counts if the paired bootstrap's p value is below 0.05 and so is McNemar's for labels,
+        that of approximate randomisation for texts.
         """
         name = next(iter(self.differences))
         found = self.differences[name]
-        a, b = (f"{metrics[name]:.4f}" for metrics in self.metrics)
+        a, b = (written(name, metrics[name]) for metrics in self.metrics)
         if self.same:
             return f"A and B gave the same answers: {name} {a}."
         p = f"p {shown(found.p_value)}"
@@ -69,11 +78,14 @@ class Comparison:
         if self.kind == "labels" and self.mcnemar is not None:
             p += f", McNemar's p {shown(self.mcnemar.exact)}"
             doubtful = max(doubtful, self.mcnemar.exact)
+        if name in self.randomised:
+            p += f", by randomisation {shown(self.randomised[name]).removeprefix('= ')}"
+            doubtful = max(doubtful, self.randomised[name])
         scores = f"{name} {a} (A) and {b} (B), {p}"
         if self.examples < _FEW:
             return f"Too few examples ({self.examples}) to tell: {scores}."
         if not doubtful < SIGNIFICANT:
-            low, high = f"{found.low:+.4f}", f"{found.high:+.4f}"
+            low, high = (written(name, end, sign="+") for end in (found.low, found.high))
             return f"No difference is shown: {scores}; A − B is likely within [{low}, {high}]."
         better = "A" if (found.difference > 0) != (name in LOWER_IS_BETTER) else "B"
         return f"{better} is better: {scores}."
@@ -90,49 +102,63 @@ class Comparison:
                     "difference": found.difference,
                     "interval": [found.low, found.high],
                     "p_value": found.p_value,
+                    **({"p_randomised": self.randomised[name]} if self.randomised else {}),
                 }
                 for name, found in self.differences.items()
             },
             "mcnemar": None if self.mcnemar is None else asdict(self.mcnemar),
             "same": self.same,
             "conclusion": self.conclusion(),
+            **({"notes": list(self.notes)} if self.kind == "text" else {}),
         }
         return json.dumps(_finite(content), ensure_ascii=False, allow_nan=False)
 
 
 def compare(
-    kind: Kind, truth: Rows, a: Rows, b: Rows, *, samples: int = 2000, seed: int = 0
+    kind: Kind,
+    truth: Rows,
+    a: Rows,
+    b: Rows,
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+    metrics: Sequence[Name] | None = None,
+    language: str = "english",
 ) -> Comparison:
     """Compare two systems by the scores that suit what they put out.
 
     Args:
         kind: ``labels`` (accuracy, macro F1), ``tags`` (accuracy of words and sentences), ``spans``
             (strict F1, precision, recall, and the accuracies), ``numbers`` (squared and absolute
-            error, R²).
-        truth: the tags of each example, or its one label or number.
-        a: what the first system put out, equally long everywhere.
+            error, R²), ``text`` (those of :class:`~unrolled.metrics.text.TextScores`).
+        truth: the tags of each example, its one label or number, or the references of each text.
+        a: what the first system put out, equally long everywhere; one text each.
         b: what the second did.
-        samples: draws of the bootstrap.
+        samples: draws of the bootstrap, and swaps of approximate randomisation.
         seed: of the draws.
+        metrics: of texts, which scores; all that the installed packages allow when absent.
+        language: of texts, that of METEOR's stems.
 
     Raises:
+        ConfigError: a score of texts whose package is missing, or a language without stems.
         ValueError: unequal lengths, or nothing to compare.
 
     >>> found = compare("labels", [["a"], ["b"]] * 50, [["a"], ["b"]] * 50, [["a"], ["a"]] * 50)
     >>> found.conclusion()
     "A is better: accuracy 1.0000 (A) and 0.5000 (B), p = 0.001, McNemar's p < 0.001."
     """
-    measure = _measure(kind, truth, a, b)
+    texts = _texts(truth, a, b, metrics, language) if kind == "text" else None
+    measure = texts.measure() if texts else _measure(kind, truth, a, b)
     drawn = resampled(measure.of, measure.counts, samples=samples, seed=seed)
-    metrics = (measure.metrics(0), measure.metrics(1))
+    scores = (measure.metrics(0), measure.metrics(1))
     differences = {
-        name: paired(metrics[0][name] - metrics[1][name], drawn[:, 0, m] - drawn[:, 1, m])
+        name: paired(scores[0][name] - scores[1][name], drawn[:, 0, m] - drawn[:, 1, m])
         for m, name in enumerate(measure.names)
     }
     ends = [[percentiles(column) for column in drawn[:, system].T] for system in (0, 1)]
     intervals = tuple(dict(zip(measure.names, each, strict=True)) for each in ends)
     test = None
-    if kind != "numbers":
+    if kind not in ("numbers", "text"):
         right = [
             [
                 one == two
@@ -144,8 +170,25 @@ def compare(
         test = mcnemar(*right)
     same = all(list(one) == list(two) for one, two in zip(a, b, strict=True))
     return Comparison(
-        kind, measure.examples, metrics, (intervals[0], intervals[1]), differences, test, same
+        kind=kind,
+        examples=measure.examples,
+        metrics=scores,
+        intervals=(intervals[0], intervals[1]),
+        differences=differences,
+        mcnemar=test,
+        same=same,
+        randomised=texts.summed.randomised(samples=samples, seed=seed) if texts else {},
+        notes=texts.notes if texts else (),
     )
+
+
+def written(name: str, value: float, *, sign: str = "") -> str:
+    """A score to as many decimals as are usual for it.
+
+    >>> written("bleu", 23.1712), written("accuracy", 0.5, sign="+")
+    ('23.17', '+0.5000')
+    """
+    return f"{value:{sign}.{2 if name in HUNDREDTHS else 4}f}"
 
 
 def shown(p_value: float) -> str:
@@ -166,6 +209,16 @@ def _measure(kind: Kind, truth: Rows, a: Rows, b: Rows) -> Measure:
     if kind == "labels":
         return measure_labels(*single)
     return measure_numbers(*(np.array(column, dtype=np.float64) for column in single))
+
+
+def _texts(
+    truth: Rows, a: Rows, b: Rows, metrics: Sequence[Name] | None, language: str
+) -> TextScores:
+    """The scores of texts; an example with fewer references than others has None for the rest."""
+    most = max(map(len, truth), default=0)
+    references = [[row[k] if k < len(row) else None for row in truth] for k in range(most)]
+    systems = ([row[0] for row in rows] for rows in (a, b))
+    return TextScores.of(references, *systems, metrics=metrics, language=language)
 
 
 def _finite(content: object) -> object:

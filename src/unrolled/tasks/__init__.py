@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.tasks import (
     classification_options,
+    embeddings_options,
     language_modelling_options,
     tagging_options,
+    translation_options,
 )
 from unrolled.training.config import TrainingConfig
 
@@ -25,6 +27,8 @@ TASKS: dict[str, str] = {
     "language-modelling": "unrolled.tasks.language_modelling:LanguageModelling",
     "tagging": "unrolled.tasks.tagging:Tagging",
     "classification": "unrolled.tasks.classification:Classification",
+    "embeddings": "unrolled.tasks.embeddings:Embeddings",
+    "translation": "unrolled.tasks.translation:Translation",
 }
 
 
@@ -69,6 +73,28 @@ OPTIONS: dict[str, TaskOptions] = {
             "markov": classification_options.ClassChainsModel,
         },
         training=classification_options.ClassificationTraining,
+    ),
+    "translation": TaskOptions(
+        summary="Say one text for another: translate, transliterate, act on commands.",
+        data=translation_options.TranslationData,
+        models={
+            "recurrent": translation_options.RecurrentTranslator,
+            "dictionary": translation_options.DictionaryModel,
+            "phrases": translation_options.PhraseModel,
+            "retrieval": translation_options.RetrievalModel,
+        },
+        training=translation_options.TranslationTraining,
+    ),
+    "embeddings": TaskOptions(
+        summary="Learn vectors of words from plain text.",
+        data=embeddings_options.EmbeddingsData,
+        models={
+            "skip-gram": embeddings_options.SkipGramModel,
+            "cbow": embeddings_options.CbowModel,
+            "glove": embeddings_options.GloveModel,
+            "ppmi-svd": embeddings_options.PpmiSvdModel,
+        },
+        training=embeddings_options.EmbeddingsTraining,
     ),
 }
 

@@ -24,6 +24,8 @@ from unrolled.config import RunConfig, read_toml, to_mapping
 from unrolled.data.stream import StreamLoader, TokenStream
 from unrolled.data.text import text_of, tokens
 from unrolled.data.vocabulary import Vocabulary
+from unrolled.decoding.lattice import Lattice
+from unrolled.decoding.lattice_rescoring import RescoredPath, RescoringOptions, rescore
 from unrolled.decoding.sample import stream
 from unrolled.errors import ConfigError, RunError
 from unrolled.layers.session import Session
@@ -31,6 +33,7 @@ from unrolled.metrics.evaluation import Evaluation
 from unrolled.metrics.language import LanguageScore, intervals
 from unrolled.models import LanguageModel
 from unrolled.tasks.corpus import VOCABULARY, Corpus, encode, line_end, prepare, prepared
+from unrolled.tasks.language_scores import spelling, sums
 from unrolled.tasks.parts import build, conclude, digest
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Outcome
@@ -173,6 +176,23 @@ class TrainedLanguageModel:
         for line in lines:
             found = self.log_probabilities([line])
             yield f"{found.sum():.4f}\t{len(found)}\t{line}"
+
+    def score(self, texts: Iterable[str | tuple[str | None, str]]) -> Iterator[float]:
+        """ln p of each text with its end, in nats, in order.
+
+        Args:
+            texts: lines, or pairs as conditional models score them; what stands before a text is not read.
+        """
+        lines = (given if isinstance(given, str) else given[1] for given in texts)
+        return sums(self.model, (self._ids([line]) for line in lines))
+
+    def rescore(
+        self, lattice: Lattice, options: RescoringOptions | None = None
+    ) -> list[RescoredPath]:
+        """The best word sequences of a lattice, of :mod:`unrolled.decoding.lattice_rescoring`."""
+        [end] = self.vocabulary.encode([line_end(self.level)]).tolist()
+        spell = spelling(self.vocabulary, self.level)
+        return rescore(lattice, self.model, spell=spell, end=end, options=options)
 
     def generate(
         self,

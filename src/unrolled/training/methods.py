@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from unrolled.errors import TrainingError
+from unrolled.errors import ConfigError, TrainingError
 from unrolled.state import detach
 from unrolled.training.config import TrainingConfig
 from unrolled.training.distributed import Workers, local_gradients, whole
@@ -136,7 +136,62 @@ class TruncatedBPTT:
         load_optimiser(self.optimiser, model, tensors, values)
 
 
-METHODS: dict[str, type[TruncatedBPTT]] = {"truncated-bptt": TruncatedBPTT}
+class OwnUpdates:
+    """Updates that the model makes itself, by equations written out: sparse ones, for instance.
+
+    The model has ``make_update(batch, rate) -> Update`` and keeps in its buffers what an update needs
+    of those before, so that a checkpoint of the model is all there is to save.
+
+    Args:
+        model: The model.
+        config: Of the training; its optimiser and clipping are not looked at.
+        workers: This process, alone.
+        precision: ``32``.
+
+    Raises:
+        ConfigError: several processes, or another precision.
+
+    >>> class Down(nn.Module):
+    ...     def make_update(self, batch, rate): return Update(batch.sum().item(), len(batch), 0.0)
+    >>> method = OwnUpdates(Down(), TrainingConfig(), Workers.join("cpu"), precision="32")
+    >>> method.set_learning_rate(0.1)
+    >>> method.update(Down(), [torch.ones(3)], None); method.last.nats
+    3.0
+    """
+
+    def __init__(
+        self, model: nn.Module, config: TrainingConfig, workers: Workers, *, precision: str
+    ) -> None:
+        if workers.size > 1:
+            raise ConfigError("this model is trained by one process; start it without torchrun")
+        if precision != "32":
+            raise ConfigError(f"--precision {precision}: this model is trained with 32")
+        self.last = Update(0.0, 0, 0.0)
+        self._rate = config.learning_rate
+
+    def set_learning_rate(self, rate: float) -> None:
+        self._rate = rate
+
+    def update(self, model: nn.Module, batches: Sequence[Any], state: Any) -> Any:
+        for batch in batches:
+            with torch.no_grad():
+                self.last = model.make_update(batch, self._rate)  # type: ignore[operator]
+            if not math.isfinite(self.last.nats + self.last.norm):
+                what = "loss" if math.isfinite(self.last.norm) else "gradient"
+                raise TrainingError(f"the {what} is not finite (gradient norm {self.last.norm:g})")
+        return state
+
+    def state(self, model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {}, {}
+
+    def load(self, model: nn.Module, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """There is nothing to load."""
+
+
+METHODS: dict[str, type[TruncatedBPTT] | type[OwnUpdates]] = {
+    "truncated-bptt": TruncatedBPTT,
+    "own-updates": OwnUpdates,
+}
 
 
 def _not_finite(model: nn.Module, update: Update) -> str:

@@ -34,8 +34,9 @@ _LOCK, _FINISHED, _ASIDE = ".unrolled", ".finished", ".aside"
 _OWN = frozenset(
     (
         *("config.toml", "model.safetensors", "model.json", "evaluation.json", "README.md"),
-        *("vocabulary.json", "characters.json", "scaler.json", "labels.json"),
-        *("valid.tokens", "test.tokens", "valid.jsonl", "test.jsonl"),
+        *("vocabulary.json", "source.json", "target.json"),
+        *("characters.json", "scaler.json", "labels.json"),
+        *("valid.tokens", "test.tokens", "valid.jsonl", "test.jsonl", "vectors.txt"),
         *("metrics.jsonl", "train.log", "tensorboard", "checkpoints", "cache", "members"),
         _FINISHED,
     )

@@ -251,8 +251,10 @@ class Trainer:
     def _with_advice(self, error: TrainingError) -> TrainingError:
         steps = self.run.checkpoints.steps()
         kept = f"; {self.run.checkpoints.path(steps[-1])} is kept" if steps else ""
+        clipping = f" or --training.gradient-clip (it is {self.config.gradient_clip:g})"
+        if self.live.plan["method"] == "own-updates":
+            clipping = ""
         return TrainingError(
             f"step {self.live.position.step}: {error}; try a lower --training.learning-rate (it is "
-            f"{self.config.learning_rate:g}) or --training.gradient-clip (it is "
-            f"{self.config.gradient_clip:g}){kept}"
+            f"{self.config.learning_rate:g}){clipping}{kept}"
         )

@@ -1,0 +1,148 @@
+"""``unrolled rerank NBEST``: the best of each list by weighted features."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from unrolled.cli import UsageError, single
+from unrolled.cli.scorers import named_runs, with_scores
+from unrolled.errors import DataError
+
+if TYPE_CHECKING:
+    from unrolled.decoding.rerank import Floats, NBest
+
+_Several = Annotated[
+    tuple[str, ...], Parameter(consume_multiple=True, negative=(), show_default=False)
+]
+_Files = Annotated[
+    tuple[Path, ...], Parameter(consume_multiple=True, negative=(), show_default=False)
+]
+_Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+
+
+def command(arguments: Sequence[str] = ()) -> App:
+    """The ``rerank`` App."""
+    return single(rerank, "rerank")
+
+
+def rerank(
+    nbest: Path,
+    /,
+    *,
+    tune: _Flag = False,
+    references: _Files = (),
+    weights: Path | None = None,
+    score: _Several = (),
+    reverse: _Several = (),
+    source: Path | None = None,
+    output: Path | None = None,
+    save: Path | None = None,
+    seed: int = 0,
+) -> int:
+    """Choose the best of each n-best list by weighted features, or tune the weights.
+
+    Args:
+        nbest: The lists: a candidate a line (ID ||| TEXT ||| NAME= VALUE …), or a JSON object a line
+            with "candidates"; also compressed (.gz).
+        tune: Find the weights that maximise BLEU against the references.
+        references: One or more files with a reference for each list, tokenised as the candidates.
+        weights: JSON; read, or with --tune written (to the standard output when absent).
+        score: NAME=RUN: a feature of log-probabilities by a trained model of the language, or of
+            the target given the source.
+        reverse: NAME=RUN: log-probabilities of the source, by a model trained in the other direction.
+        source: A source for each list, a line each, for models that need one.
+        output: Write the best texts here, a line for each list; to the standard output when absent.
+        save: Write the lists with all features here, as JSONL, so that they need not be scored again.
+        seed: Of tuning's random weights.
+    """
+    if not tune and weights is None and save is None:
+        raise UsageError("give --weights FILE, or --tune to find them, or --save FILE")
+    if tune and not references:
+        raise UsageError("--tune needs --references FILE …")
+    if tune and output is not None:
+        raise UsageError("--tune writes no texts; give --weights FILE instead of --output")
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: expected 0 or more")
+    models = [
+        ("--score", named_runs("--score", score)),
+        ("--reverse", named_runs("--reverse", reverse)),
+    ]
+    from unrolled.data.nbest import nbest_lines, read_column, read_nbest, read_weights, save_lines
+
+    given = None if tune or weights is None else read_weights(weights)  # complain before the work
+    lists = read_nbest(nbest)
+    truth = [read_column(path, len(lists), "references") for path in references]
+    if source is not None:
+        lists = lists.with_sources(read_column(source, len(lists), "sources"))
+    for flag, runs in models:
+        lists = with_scores(lists, flag, runs)
+    if save is not None:
+        save_lines(save, nbest_lines(lists))
+    if tune:
+        return _tune(lists, truth, weights, seed)
+    if given is None:
+        return 0
+    chosen = lists.weights(given)
+    if truth:
+        _report(f"BLEU {_bleu(lists, truth, chosen):.2f}")
+    _write(lists.best(chosen), output)
+    return 0
+
+
+def _tune(lists: NBest, truth: Sequence[Sequence[str]], weights: Path | None, seed: int) -> int:
+    import numpy as np
+
+    from unrolled.data.nbest import weights_text, write_weights
+    from unrolled.decoding.error_rate_training import tune
+    from unrolled.metrics.bleu import bleu_counts, bleu_scores
+
+    references = [[each[number] for number in lists.lists] for each in truth]
+    counts = bleu_counts(lists.texts, references) if lists.texts else np.empty((0, 10))
+    empty = [number for number, size in enumerate(np.diff(lists.offsets)) if not size]
+    rest: Any = 0  # an empty list's output is empty, whatever the weights
+    if empty:
+        rest = bleu_counts([""] * len(empty), [[each[i] for i in empty] for each in truth]).sum(0)
+    found = tune(lists, counts, lambda sums: bleu_scores(sums + rest), seed=seed)
+    before = _bleu(lists, truth, found.weights * 0)
+    if not found.score:
+        raise DataError(
+            "BLEU is 0 whatever the weights: no candidate shares four words in a row with its reference; "
+            "give the references of these lists, tokenised alike"
+        )
+    _report(
+        f"{len(lists):,} lists, {len(lists.texts):,} candidates: BLEU {before:.2f} by the first of each "
+        f"list, {found.score:.2f} by the tuned weights"
+    )
+    facts = {"metric": "bleu", "score": found.score, "lists": len(lists)}
+    content = weights_text(lists.names, found.weights, **facts)
+    if weights is None:
+        print(content, end="")
+    else:
+        write_weights(weights, content)
+    return 0
+
+
+def _bleu(lists: NBest, truth: Sequence[Sequence[str]], weights: Floats) -> float:
+    """Of what the weights choose; an empty list gives an empty output."""
+    from unrolled.metrics.bleu import bleu
+
+    return bleu(lists.best(weights), truth).score
+
+
+def _write(texts: Iterable[str], output: Path | None) -> None:
+    if output is None:
+        for text in texts:
+            print(text)
+    else:
+        from unrolled.data.nbest import save_lines
+
+        save_lines(output, texts)
+
+
+def _report(text: str) -> None:
+    print(text, file=sys.stderr)

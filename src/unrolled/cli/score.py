@@ -1,0 +1,67 @@
+"""``unrolled score RUN``: how likely a model holds given outputs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from unrolled.cli import single
+from unrolled.cli.predict import FILE_BATCH, utf8_lines
+from unrolled.cli.scorers import Pair, needs_source
+from unrolled.errors import ConfigError, DataError
+
+
+def command(arguments: Sequence[str] = ()) -> App:
+    """The ``score`` App."""
+    return single(score, "score")
+
+
+def score(run: Path, file: Path | None = None, /) -> int:
+    """Give the log-probability, in nats, of each given output.
+
+    Args:
+        run: The run directory.
+        file: A text a line, or for translations a source, a TAB and a target; or JSON objects with "text", or
+            "source" and "target", which come back with "log_prob". Also compressed (.gz); the
+            standard input, answered line by line, when absent.
+    """
+    from unrolled import tasks
+    from unrolled.data.text import read_lines
+    from unrolled.tasks.lines import Lines
+
+    trained: Any = tasks.load(run)
+    if not hasattr(trained, "score"):
+        raise ConfigError(f"{run}: this model scores no outputs; use: unrolled predict {run}")
+    paired = needs_source(trained)
+    answers: Lines[Pair, float] = Lines(
+        text=_split if paired else lambda line: (None, line),
+        record=lambda given: _fields(given, paired=paired),
+        answer=lambda pairs: list(trained.score(pairs)),
+        plain=lambda nats: f"{nats:.4f}",
+        fields=lambda _, nats: {"log_prob": nats},
+    )
+    lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
+    for line in answers.run(lines, batch_size=1 if file is None else FILE_BATCH):
+        print(line, flush=file is None)
+    return 0
+
+
+def _split(line: str) -> Pair:
+    """Source and target of a plain line."""
+    source, tab, target = line.partition("\t")
+    if not tab or "\t" in target:
+        raise DataError(f"{line.count(chr(9))} TABs in {line!r:.60}; expected SOURCE TAB TARGET")
+    return source, target
+
+
+def _fields(given: Mapping[str, Any], *, paired: bool) -> Pair:
+    names = ("source", "target") if paired else ("text",)
+    for name in names:
+        if not isinstance(given.get(name), str):
+            what = " and ".join(f'"{each}"' for each in names)
+            raise DataError(f'"{name}" is {given.get(name)!r:.40}; expected texts {what}')
+    return (given["source"], given["target"]) if paired else (None, given["text"])
