@@ -1,0 +1,174 @@
+"""Translation from files to lines: every model learns and answers all lines; resume is exact; errors are plain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import unrolled
+from unrolled.config import RunConfig
+from unrolled.errors import ConfigError, DataError
+from unrolled.tasks.translation import Translation
+from unrolled.tasks.translation_options import (
+    DictionaryModel,
+    PhraseModel,
+    RecurrentTranslator,
+    RetrievalModel,
+    TranslationData,
+    TranslationTraining,
+)
+from unrolled.training.run_directory import RunDirectory
+
+MODELS: dict[str, Any] = {
+    "recurrent": RecurrentTranslator(
+        hidden_size=24, embedding_size=16, embedding_dropout=0.0, dropout=0.0
+    ),
+    "dictionary": DictionaryModel(),
+    "phrases": PhraseModel(),
+    "retrieval": RetrievalModel(),
+}
+WORDS = {"the": "der", "a": "ein", "cat": "kater", "dog": "hund", "sees": "sieht", "hears": "hört"}
+
+
+def sentences() -> list[tuple[str, str]]:
+    made = []
+    for first in ("the", "a"):
+        for one in ("cat", "dog"):
+            for verb in ("sees", "hears"):
+                for second in ("the", "a"):
+                    for other in ("cat", "dog"):
+                        words = [first, one, verb, second, other]
+                        made.append((" ".join(words), " ".join(WORDS[w] for w in words)))
+    return made
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    for part, pairs in (("train", sentences() * 3), ("valid", sentences()[::3])):
+        for ending, side in (("en", 0), ("de", 1)):
+            text = "".join(pair[side] + "\n" for pair in pairs)
+            (tmp_path / f"{part}.{ending}").write_text(text)
+    return tmp_path / "train"
+
+
+def options(train: Path, **changed: Any) -> TranslationData:
+    given: dict[str, Any] = {"source": "en", "target": ("de",), "level": "words"}
+    return TranslationData(train, train.with_name("valid"), **(given | changed))
+
+
+def trained(
+    output: Path, name: str, data: TranslationData, model: Any = None, **training: Any
+) -> Any:
+    how: dict[str, Any] = {"max_epochs": 14, "batch_size": 8, "learning_rate": 1e-2, "average": 0.0}
+    chosen = TranslationTraining(**(how | training))
+    config = RunConfig("translation", name, data, model or MODELS[name], chosen, output, seed=0)
+    with RunDirectory(output).open() as run:
+        run.write_text("config.toml", config.to_toml())
+        Translation.train(config, run)
+    return unrolled.load(output)
+
+
+@pytest.mark.parametrize("name", ["recurrent", "dictionary", "phrases"])
+def test_learns_and_answers_every_line(tmp_path: Path, files: Path, name: str) -> None:
+    run = trained(tmp_path / "run", name, options(files))
+    lines = [source for source, _ in sentences()]
+    given = [*lines[:2], "", "  ", "cat cat zebra", *lines[2:], " ".join(["cat"] * 150)]
+    found = list(run.predict(given, batch_size=7))
+    assert len(found) == len(given)
+    assert found[2] == found[3] == ""
+    right = [found[0], found[1], *found[5:-1]]
+    expected = [target for _, target in sentences()]
+    assert sum(a == b for a, b in zip(right, expected, strict=True)) >= 30
+    scores = run.evaluate(split="valid").metrics
+    assert scores["bleu"] > 90
+    assert scores["exact"] > 0.9
+
+
+def test_retrieval_finds_what_it_has_seen(tmp_path: Path, files: Path) -> None:
+    run = trained(tmp_path / "run", "retrieval", options(files))
+    best = json.loads(next(iter(run.predict(["dog hears"], n_best=3))))
+    assert len(best["n_best"]) == 3
+    assert "hund hört" in best["translation"]
+
+
+def test_objects_keep_their_fields_and_order_does_not_matter(tmp_path: Path, files: Path) -> None:
+    run = trained(tmp_path / "run", "recurrent", options(files))
+    lines = [json.dumps({"id": i, "en": s}) for i, (s, _) in enumerate(sentences())]
+    alone = [json.loads(line) for line in run.predict(lines, n_best=2, beam_size=4)]
+    together = [
+        json.loads(line) for line in run.predict(lines, n_best=2, beam_size=4, batch_size=64)
+    ]
+    for number, (one, other) in enumerate(zip(alone, together, strict=True)):
+        assert one["id"] == other["id"] == number
+        assert one["translation"] == other["translation"]
+        assert one["log_prob"] == pytest.approx(other["log_prob"], abs=1e-4)
+        assert [b["score"] for b in one["n_best"]] == sorted(
+            (b["score"] for b in one["n_best"]), reverse=True
+        )
+
+
+def test_scores_are_those_of_the_search(tmp_path: Path, files: Path) -> None:
+    run = trained(tmp_path / "run", "recurrent", options(files))
+    sources = [source for source, _ in sentences()][:5]
+    answers = [json.loads(line) for line in run.predict(sources, n_best=1)]
+    scored = run.score((s, a["translation"]) for s, a in zip(sources, answers, strict=True))
+    assert list(scored) == pytest.approx([a["log_prob"] for a in answers], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"level": "characters", "target_level": "words", "joint": False},
+        {"level": "bpe", "vocabulary_size": 40, "reverse": True, "lowercase": True},
+    ],
+)
+def test_levels(tmp_path: Path, files: Path, changed: dict[str, Any]) -> None:
+    run = trained(tmp_path / "run", "recurrent", options(files, **changed), max_epochs=2)
+    assert len(list(run.predict(["the cat sees a dog"]))) == 1
+    assert run.evaluate(split="valid").examples == 11
+
+
+def test_resumed_is_uninterrupted(tmp_path: Path, files: Path) -> None:
+    whole = trained(tmp_path / "whole", "recurrent", options(files), max_epochs=3)
+    part = TranslationTraining(max_epochs=3, batch_size=8, learning_rate=1e-2, average=0.0)
+    output = tmp_path / "parts"
+    for steps in (7, 0):
+        limited = TranslationTraining(
+            **{
+                f: getattr(part, f)
+                for f in ("max_epochs", "batch_size", "learning_rate", "average")
+            },
+            max_steps=steps,
+            checkpoint_every=5,
+        )
+        config = RunConfig(
+            "translation", "recurrent", options(files), MODELS["recurrent"], limited, output, seed=0
+        )
+        with RunDirectory(output).open() as run:
+            run.write_text("config.toml", config.to_toml())
+            Translation.train(config, run)
+        (output / ".finished").unlink() if steps else None
+    other = unrolled.load(output)
+    for one, two in zip(
+        whole.model.model.parameters(), other.model.model.parameters(), strict=True
+    ):
+        assert torch.equal(one, two)
+
+
+def test_what_is_wrong_is_said(tmp_path: Path, files: Path) -> None:
+    (tmp_path / "odd.en").write_text("a cat\na dog\n")
+    (tmp_path / "odd.de").write_text("ein kater\n")
+    with pytest.raises(DataError, match=r"odd\.en.*odd\.de|odd\.de.*odd\.en"):
+        trained(tmp_path / "run1", "dictionary", options(tmp_path / "odd"))
+    with pytest.raises(DataError, match=r"--data\.max-length more"):
+        trained(tmp_path / "run2", "recurrent", options(files, max_length=2))
+    shared = RecurrentTranslator(shared=True)
+    with pytest.raises(ConfigError, match="one vocabulary for both sides"):
+        trained(tmp_path / "run3", "recurrent", options(files, joint=False), shared)
+    run = trained(tmp_path / "run4", "phrases", options(files))
+    with pytest.raises(ConfigError, match="no probability"):
+        run.score([("a cat", "ein kater")])
