@@ -1,4 +1,4 @@
-"""Translation from files to lines: every model learns and answers all lines; resume is exact; errors are plain."""
+"""Translation from files to lines: every model learns and answers; resume is exact; errors are plain."""
 
 from __future__ import annotations
 
