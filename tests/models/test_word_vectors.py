@@ -149,14 +149,14 @@ def test_adagrad_is_torch_s() -> None:
 def test_threads_change_nothing() -> None:
     """Sums are added up in one order, however many threads there are."""
     rng = np.random.default_rng(0)
-    ids = rng.integers(1, 500, 20_000)
+    ids = rng.integers(1, 500, 6000)
     text = Sentences(TokenStream(ids, vocabulary_size=500), end=1)
     found = []
     for threads in (1, 2, 2):
         torch.set_num_threads(threads)
         try:
             model = SkipGram(500, size=48, negative=5, seed=0)
-            for batch in WindowLoader(text, window=5, batch_size=4000, subsample=0, seed=0):
+            for batch in WindowLoader(text, window=5, batch_size=2000, subsample=0, seed=0):
                 model.make_update(batch, 0.1)
         finally:
             torch.set_num_threads(1)

@@ -16,6 +16,7 @@ import torch
 import unrolled
 from unrolled.cli import main
 from unrolled.config import RunConfig
+from unrolled.data.cooccurrence import EntryLoader
 from unrolled.data.vectors import read_vectors
 from unrolled.data.windows import WindowLoader
 from unrolled.errors import ConfigError, DataError, RunError, TrainingError
@@ -47,10 +48,10 @@ def plain(count: int, seed: int = 0) -> str:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text")
-    (folder / "text.txt").write_text(plain(600))
+    (folder / "text.txt").write_text(plain(400))
     (folder / "pairs.txt").write_text(
-        "word\tword\tscore\ncat\tDog\t9\nred\tblue\t8\none\tsix\t7.5\ncat\tred\t1\n"
-        "two\tpig\t2\nfox\tunicorn\t5\ngreen\tfour\t0.5\n"
+        "word\tword\tscore\ncat\tDog\t9\nred\tblue\t9\none\tsix\t9\ncat\tred\t1\n"
+        "two\tpig\t1\nfox\tunicorn\t5\ngreen\tfour\t1\n"
     )
     (folder / "analogies.txt").write_text(
         ": capital\ncat dog cat cow\n: gram1\nred blue red pink\nred blue one unicorn\n"
@@ -85,12 +86,12 @@ def train(output: Path, files: Path, name: str, **changed: Any) -> Outcome:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_learns_what_stands_together(tmp_path: Path, files: Path, name: str) -> None:
-    epochs = {"glove": 40}.get(name, 25)
+    epochs = 40 if name == "glove" else 20
     data = {"valid": files / "pairs.txt", "test": files / "analogies.txt"}
     train(tmp_path / "run", files, name, data=data, training={"max_epochs": epochs})
     trained = unrolled.load(tmp_path / "run")
     found = trained.evaluate(split="valid")
-    assert found.metrics["spearman"] > 0.8
+    assert found.metrics["spearman"] > 0.87  # the most that there can be with such ties is 0.878
     assert found.metrics["coverage"] == pytest.approx(6 / 7)
     assert found.examples == 6
     [line] = trained.predict(["CAT"])
@@ -131,6 +132,7 @@ def test_vectors_go_into_tagging_and_classification(tmp_path: Path, files: Path)
     (tmp_path / "tags.txt").write_text("Cat A\nred B\n\ndog A\nblue B\n\n" * 8)
     (tmp_path / "labels.tsv").write_text("animal\tcat hen\ncolour\tred pink\n" * 12)
     short = ["--training.max-epochs", "1", "--model.vectors", str(run / "vectors.txt")]
+    short += ["--model.hidden-size", "8", "--model.word-size", "8", "--model.character-hidden", "0"]
     for task, name in (("tagging", "tags.txt"), ("classification", "labels.tsv")):
         given = ["--data.train", str(tmp_path / name), "--output", str(tmp_path / task)]
         columns = ["--data.label", "1", "--data.text", "2"] if task == "classification" else []
@@ -168,12 +170,7 @@ def test_stopping_changes_nothing(
     if name != "glove":
         options["subsample"] = 0.05
     whole = train(tmp_path / "whole", files, name, **options)
-    monkeypatch.setattr("unrolled.training.trainer.RECORD_EVERY", 100)
-    loader = (
-        WindowLoader
-        if name != "glove"
-        else __import__("unrolled.data.cooccurrence", fromlist=["EntryLoader"]).EntryLoader
-    )
+    loader = EntryLoader if name == "glove" else WindowLoader
     plain_iteration = loader.__iter__
 
     def stopping(self: Any) -> Any:

@@ -162,7 +162,7 @@ class GloVe(WordVectors):
     """
 
     options = ("size", "x_max", "alpha")
-    usual_rate = 0.05
+    usual_rate = 0.2
     falling = False
     word_sums: Tensor
     context_sums: Tensor
@@ -229,8 +229,8 @@ def descend(table: Tensor, rows: Tensor, gradients: Tensor, rate: float) -> floa
     """
     distinct, total = _summed(rows, gradients)
     norms = torch.linalg.vector_norm(total, dim=1)
-    total.div_((1 + norms / BOUND)[:, None])
-    table.index_add_(0, distinct, total, alpha=-rate)
+    total.mul_((-rate / (1 + norms / BOUND))[:, None])
+    table.index_add_(0, distinct, total)  # with an alpha torch takes row after row
     return float(torch.linalg.vector_norm(norms))
 
 
@@ -249,9 +249,9 @@ def adagrad(table: Tensor, sums: Tensor, rows: Tensor, gradients: Tensor, rate: 
     """
     distinct, total = _summed(rows, gradients)
     sums.index_add_(0, distinct, total.square())
-    step = total / sums.index_select(0, distinct).sqrt()
-    table.index_add_(0, distinct, step, alpha=-rate)
-    return float(torch.linalg.vector_norm(total))
+    norm = float(torch.linalg.vector_norm(total))
+    table.index_add_(0, distinct, total.div_(sums.index_select(0, distinct).sqrt()).mul_(-rate))
+    return norm
 
 
 def _summed(rows: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
