@@ -12,6 +12,7 @@ from unrolled.baselines.markov import Markov, MarkovState
 from unrolled.baselines.mixture import Mixture, fit_weights, mix
 from unrolled.baselines.ngram import KneserNey, NGramState
 from unrolled.baselines.phrase_memory import PhraseMemory
+from unrolled.baselines.ppmi import PpmiSvd
 from unrolled.baselines.retrieval import Retrieval
 
 BASELINES: dict[str, type[Markov] | type[KneserNey]] = {
@@ -33,6 +34,7 @@ __all__ = [
     "NGramCounts",
     "NGramState",
     "PhraseMemory",
+    "PpmiSvd",
     "Retrieval",
     "fit_weights",
     "mix",
