@@ -97,15 +97,18 @@ class Segmenter:
             least = len(SPECIAL) + 1
             raise ConfigError(f"--data.vocabulary-size is at least {least}{all_}, not {size}")
         if min_count < 1:
-            raise ConfigError(f"--data.min-count is at least 1, not {min_count}")
+            raise ConfigError(f"min_count is at least 1, not {min_count}")
         counts: Counter[str] = Counter()
         for text in texts:
             cased = text.lower() if lowercase else text
             counts.update(cased if kind == "characters" else cased.split())
         if not any(symbol.strip() for symbol in counts):
-            raise DataError(
-                "there is no word in the texts; expected some to learn a vocabulary from"
-            )
+            raise DataError("no word in the texts; expected some to learn a vocabulary from")
+        try:
+            "".join(counts).encode()
+        except UnicodeEncodeError:
+            message = "half of a surrogate pair (\\ud800 to \\udfff) in the texts; expected Unicode"
+            raise DataError(message) from None
         if kind == "bpe" or kind == "unigram":
             model = subwords.learn(counts, kind, size=room, min_count=min_count)
             return cls(kind, SPECIAL + subwords.pieces(model), lowercase, model)

@@ -4,9 +4,8 @@ open source toolkit for statistical machine translation"), and running text from
 Every symbol that is neither letter, digit nor mark of one becomes a token, except where it belongs to a
 word: hyphens, the points and commas of numbers, the full stop of an abbreviation, and the apostrophe of
 the languages that shorten words by it (``it 's``, ``l' homme``). Several full stops or hyphens in a row are
-one token. Unlike
-Moses, combining marks stay with their letter, an emoji of several characters is one token, and no
-character is dropped, changed or escaped.
+one token. Unlike Moses, combining marks stay with their letter, an emoji of several characters is one
+token, and no character is dropped, changed or escaped.
 
 With a joiner (``￭`` of OpenNMT, say) a token shows where no space was, punctuation rather than words, and
 the text comes back exactly, one space for each white space. Without one it is guessed by rules.
@@ -166,11 +165,8 @@ def _shortens(before: str, after: str, language: str) -> bool:
 
 def _abbreviated(word: str, following: str, language: str) -> bool:
     """Whether the full stop after a word is a part of it: Moses' rules, but not after ``a.com``."""
-    if (
-        "." in word
-        and not word.replace(".", "").isdigit()
-        and len(max(word.split("."), key=len)) < 3
-    ):
+    parts = word.split(".")
+    if len(parts) > 1 and max(map(len, parts)) < 3 and not "".join(parts).isdigit():
         return True  # U.S., z.B.
     if following[:1].islower() or (len(word) == 1 and word.isupper()):
         return True
@@ -274,6 +270,6 @@ def _quote(
         opened.add(token)
         return True, False
     if token == "'" and language not in _RIGHT:
-        return False, not after[:1].isalpha()
+        return False, not after[:1].isalpha() or before.endswith(("s", "ß", "x", "z"))  # Hans' Auto
     opens = after[:1].isalnum() and not (token == "'" and before.endswith("s"))
     return (True, False) if opens else (False, True)
