@@ -36,9 +36,9 @@ def test_svd_equals_numpy_s() -> None:
     matrix = ppmi(entries_of(counted(150)))
     vectors, values = truncated_svd(matrix, 20, seed=0)
     left, expected, _ = np.linalg.svd(matrix.to_dense().numpy().astype(np.float64))
-    np.testing.assert_allclose(values, expected[:20], rtol=2e-3)
+    np.testing.assert_allclose(values, expected[:20], rtol=1e-4)
     cosines = np.abs((vectors.numpy() * left[:, :20]).sum(axis=0))
-    assert (cosines[:5] > 0.999).all()
+    assert (cosines > 0.999).all()
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(20), atol=1e-5)
 
 
@@ -46,8 +46,8 @@ def test_seed_matters_little_and_repeats() -> None:
     matrix = ppmi(entries_of(counted(150)))
     one, again, other = (truncated_svd(matrix, 8, seed=seed) for seed in (0, 0, 1))
     assert one[0].equal(again[0])
-    np.testing.assert_allclose(one[1], other[1], rtol=1e-3)
-    assert float((one[0][:, :3] - other[0][:, :3]).abs().max()) < 1e-2
+    np.testing.assert_allclose(one[1], other[1], rtol=1e-4)
+    assert float((one[0] - other[0]).abs().max()) < 1e-2
 
 
 def test_a_size_above_the_rank_is_filled_with_zeros() -> None:

@@ -8,9 +8,10 @@ distributional similarity with lessons learned from word embeddings", sections 2
    P_{3/4}(c) = \frac{X_{\cdot c}^{3/4}}{\sum_{c'} X_{\cdot c'}^{3/4}} \\
    M &\approx U \Sigma V^\top, \qquad W = U \Sigma^{p}
 
-with p = 1/2. The SVD is randomised (Halko, Martinsson & Tropp 2011, "Finding structure with randomness",
-algorithms 4.4 and 5.1): Q spans the range of M times random vectors, made sharper by going
-to and fro between M and its transpose; then :math:`Q^\top M` is small.
+with p = 1/2. The SVD is that of a random block Krylov space (Musco & Musco 2015, "Randomized block Krylov
+methods for stronger and faster approximate singular value decomposition", algorithm 2): Q spans
+:math:`M\Omega, (M M^\top) M\Omega, \dots`; then :math:`Q^\top M` is small. Singular values of
+texts lie close together; to take the last block alone would blur the vectors by its random start.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from torch import Generator, Tensor
 from unrolled.data.cooccurrence import Cooccurrences
 from unrolled.data.windows import SMOOTHING
 
-_MORE = 32  # random vectors beyond the size asked for
-_ITERATIONS = 4
+_BLOCK = 32  # random vectors
+_DEPTH = 7  # the space has so many times the dimensions asked for
+_FEWEST = 10  # blocks
 
 
 def ppmi(entries: Cooccurrences, *, negative: float = 1.0) -> Tensor:
@@ -66,14 +68,20 @@ def truncated_svd(matrix: Tensor, size: int, *, seed: int) -> tuple[Tensor, Tens
     >>> vectors.round(decimals=3).tolist(), values.round(decimals=3).tolist()
     ([[0.0], [1.0]], [3.0])
     """
-    count = min(size + _MORE, *matrix.shape)
+    count = min(_BLOCK, matrix.shape[0])
     generator = Generator().manual_seed(seed)
     start = torch.randn(matrix.shape[1], count, generator=generator)
     transposed = matrix.t()
-    basis, _ = torch.linalg.qr(torch.sparse.mm(matrix, start))
-    for _ in range(_ITERATIONS):
-        other, _ = torch.linalg.qr(torch.sparse.mm(transposed, basis))
-        basis, _ = torch.linalg.qr(torch.sparse.mm(matrix, other))
+    block, _ = torch.linalg.qr(torch.sparse.mm(matrix, start))
+    basis = block
+    dimensions = min(max(_DEPTH * size, _FEWEST * _BLOCK), matrix.shape[0])
+    while basis.shape[1] < dimensions:
+        block = block[:, : dimensions - basis.shape[1]]
+        block = torch.sparse.mm(matrix, torch.sparse.mm(transposed, block))
+        block = block - basis @ (basis.T @ block)
+        block, _ = torch.linalg.qr(block)
+        basis = torch.cat([basis, block], dim=1)
+    basis, _ = torch.linalg.qr(basis)
     small = torch.sparse.mm(transposed, basis).T  # Q^T M [count, V]
     left, values, _ = torch.linalg.svd(small, full_matrices=False)
     found = torch.zeros(matrix.shape[0], size)
