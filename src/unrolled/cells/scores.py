@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from unrolled.cells.deferred import Multiply, Product, collect, transformed
+from unrolled.cells.deferred import Multiply, Pass, Product, collect, transformed
 
 SCORES = ("additive", "general", "dot")
 
@@ -157,10 +157,10 @@ def _softmax(energies: Tensor, hidden: Tensor | None) -> Tensor:
     )
 
 
-class _Steps:
+class _Steps(Pass):
     """What the steps leave behind for the memory's gradients."""
 
-    def __init__(self) -> None:
+    def reset(self) -> None:
         self.weights: list[Tensor] = []
         self.d_contexts: list[Tensor] = []
         self.d_keys: Tensor | None = None
@@ -181,13 +181,14 @@ class _Hold(torch.autograd.Function):
         ctx: Any, d_values: Tensor | None, d_keys: Tensor | None, d_weight: Tensor | None
     ) -> Any:
         steps: _Steps = ctx.steps
+        steps.enter()
         if steps.weights:
             weights, deltas = (torch.stack(each, 1) for each in (steps.weights, steps.d_contexts))
             product = weights.transpose(1, 2) @ deltas  # [N, S, T] [N, T, C]
             d_values = product if d_values is None else d_values + product
             d_keys = steps.d_keys if d_keys is None else d_keys + cast(Tensor, steps.d_keys)
             d_weight = steps.d_score if d_weight is None else d_weight + cast(Tensor, steps.d_score)
-            steps.__init__()  # type: ignore[misc]
+            steps.reset()
         return d_values, d_keys, d_weight, None
 
 
@@ -225,6 +226,7 @@ class _Additive(torch.autograd.Function):
         if torch.is_grad_enabled():
             return d_query, weights[:, :, None] * d_context[:, None], d_units, d_score, None, None
         steps: _Steps = ctx.steps
+        steps.enter()
         steps.weights.append(weights)
         steps.d_contexts.append(d_context)
         steps.d_keys = d_units if steps.d_keys is None else steps.d_keys.add_(d_units)
