@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import get_args
 
 import numpy as np
@@ -124,16 +125,33 @@ def test_label_smoothing_is_torchs() -> None:
     torch.testing.assert_close(made.loss(outputs, batch).sum, expected)
 
 
-def test_packed_weights_follow_training() -> None:
-    """Weights that change after a search are seen by the next."""
+@pytest.mark.parametrize("versioned", [True, False])
+def test_packed_weights_follow_training(versioned: bool) -> None:
+    """Weights that change after a search are seen by the next, whether or not their version tells."""
     made = model("conditional")
     source = Sequences(torch.tensor([[3, 4, END]]), torch.tensor([3]))
     with torch.no_grad():
         before, _ = made.step(torch.tensor([START]), made.start_from(source))
-        made.head.bias[5] += 3.0
-        made.first.first.weight_hh.mul_(0.5)  # type: ignore[union-attr, operator]
+        (made.head.bias if versioned else made.head.bias.data)[5] += 3.0
+        weight = made.first.attention.weight_query  # type: ignore[union-attr]
+        (weight if versioned else weight.data).mul_(-1.0)
         after, _ = made.step(torch.tensor([START]), made.start_from(source))
+        expected, _ = copy.deepcopy(made).step(
+            torch.tensor([START]), copy.deepcopy(made).start_from(source)
+        )
     assert after[0, 5] > before[0, 5] + 1
+    torch.testing.assert_close(after, expected)
+
+
+def test_a_search_without_gradients_does_not_hide_them() -> None:
+    made = model("conditional").train()
+    source = Sequences(torch.tensor([[3, 4, END]]), torch.tensor([3]))
+    state = made.start_from(source)
+    with torch.no_grad():
+        made.step(torch.tensor([START]), state)
+    log_probs, _ = made.step(torch.tensor([START]), state)
+    log_probs[0, 5].backward()
+    assert all(p.grad is not None for p in made.parameters() if p is not made.embedding)
 
 
 @pytest.mark.parametrize(

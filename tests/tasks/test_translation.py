@@ -21,6 +21,7 @@ from unrolled.tasks.translation_options import (
     TranslationData,
     TranslationTraining,
 )
+from unrolled.training.methods import TruncatedBPTT
 from unrolled.training.run_directory import RunDirectory
 
 MODELS: dict[str, Any] = {
@@ -61,11 +62,25 @@ def options(train: Path, **changed: Any) -> TranslationData:
 
 
 def trained(
-    output: Path, name: str, data: TranslationData, model: Any = None, **training: Any
+    output: Path,
+    name: str,
+    data: TranslationData,
+    model: Any = None,
+    precision: Any = "32",
+    **training: Any,
 ) -> Any:
     how: dict[str, Any] = {"max_epochs": 14, "batch_size": 8, "learning_rate": 1e-2, "average": 0.0}
     chosen = TranslationTraining(**(how | training))
-    config = RunConfig("translation", name, data, model or MODELS[name], chosen, output, seed=0)
+    config = RunConfig(
+        "translation",
+        name,
+        data,
+        model or MODELS[name],
+        chosen,
+        output,
+        seed=0,
+        precision=precision,
+    )
     with RunDirectory(output).open() as run:
         run.write_text("config.toml", config.to_toml())
         Translation.train(config, run)
@@ -132,31 +147,33 @@ def test_levels(tmp_path: Path, files: Path, changed: dict[str, Any]) -> None:
     assert run.evaluate(split="valid").examples == 11
 
 
-def test_resumed_is_uninterrupted(tmp_path: Path, files: Path) -> None:
+def test_resumed_is_uninterrupted(
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[int] = []
+    update = TruncatedBPTT.update
+
+    def counted(self: TruncatedBPTT, *given: Any) -> Any:
+        updates[-1] += 1
+        return update(self, *given)
+
+    monkeypatch.setattr(TruncatedBPTT, "update", counted)
+    updates.append(0)
     whole = trained(tmp_path / "whole", "recurrent", options(files), max_epochs=3)
-    part = TranslationTraining(max_epochs=3, batch_size=8, learning_rate=1e-2, average=0.0)
     output = tmp_path / "parts"
-    for steps in (7, 0):
-        limited = TranslationTraining(
-            **{
-                f: getattr(part, f)
-                for f in ("max_epochs", "batch_size", "learning_rate", "average")
-            },
-            max_steps=steps,
-            checkpoint_every=5,
-        )
-        config = RunConfig(
-            "translation", "recurrent", options(files), MODELS["recurrent"], limited, output, seed=0
-        )
-        with RunDirectory(output).open() as run:
-            run.write_text("config.toml", config.to_toml())
-            Translation.train(config, run)
-        (output / ".finished").unlink() if steps else None
-    other = unrolled.load(output)
-    for one, two in zip(
-        whole.model.model.parameters(), other.model.model.parameters(), strict=True
-    ):
-        assert torch.equal(one, two)
+    updates.append(0)
+    trained(output, "recurrent", options(files), max_epochs=3, max_steps=7)
+    (output / ".finished").unlink()
+    updates.append(0)
+    other = trained(output, "recurrent", options(files), max_epochs=3)
+    assert updates == [36, 7, 29]  # it went on, and did not begin again
+    pairs = zip(whole.model.model.parameters(), other.model.model.parameters(), strict=True)
+    assert all(torch.equal(one, two) for one, two in pairs)
+
+
+def test_half_precision(tmp_path: Path, files: Path) -> None:
+    run = trained(tmp_path / "run", "recurrent", options(files), precision="bf16-mixed")
+    assert run.evaluate(split="valid").metrics["bleu"] > 60
 
 
 def test_what_is_wrong_is_said(tmp_path: Path, files: Path) -> None:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from unrolled.kernels.native import batched
 from unrolled.kernels.native import engine as _engine
+from unrolled.kernels.witness import Witness
 
 FEW_ROWS = 16  # with fewer, packing the weight costs more than it gains
 CHUNK_ROWS = 256  # of torch's own chunks
@@ -56,20 +57,19 @@ class Packed:
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         self._weight, self._bias = weight, bias
-        self._seen = self._state()
         self._matrix = None
-        self._inner, self._outer = weight.shape[1], weight.shape[0]
-        if _can(weight, bias):
-            whole = weight.detach().contiguous()
-            self._matrix = _engine.Matrix(whole.data_ptr(), self._outer, self._inner, False)
-            self._offset = None if bias is None else bias.detach().clone()
-
-    def _state(self) -> list[tuple[int, int]]:
-        return [(t.data_ptr(), t._version) for t in (self._weight, self._bias) if t is not None]
+        self._outer, inner = weight.shape
+        given = [t for t in (weight, bias) if t is not None]
+        if _can(weight, bias) and all(t.is_contiguous() for t in given):
+            self._made_of = Witness(given)
+            self._matrix = _engine.Matrix(weight.data_ptr(), self._outer, inner, False)
 
     def current(self, weight: Tensor, bias: Tensor | None = None) -> bool:
         """Whether these are the very tensors that were packed, unchanged since."""
-        return weight is self._weight and bias is self._bias and self._seen == self._state()
+        if weight is not self._weight or bias is not self._bias:
+            return False
+        given = [t for t in (weight, bias) if t is not None]
+        return self._matrix is None or self._made_of.holds(given)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [R, K] to [R, N]."""
@@ -77,7 +77,7 @@ class Packed:
             return F.linear(x, self._weight, self._bias)
         x = _rows(x)
         y = x.new_empty(len(x), self._outer)
-        offset = _address(self._offset)
+        offset = _address(self._bias)
         place = (x.data_ptr(), x.stride(0), len(x), offset, y.data_ptr(), self._outer)
         _engine.linear(self._matrix, *place, torch.get_num_threads())
         return y

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache, reduce
 from typing import Any, cast
-from weakref import ref
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from unrolled.kernels.native import engine as _engine
 from unrolled.kernels.native import halved
 from unrolled.kernels.program import Program, Untraceable, hoist, plan, sizes_of, trace
 from unrolled.kernels.program.ir import ROW
+from unrolled.kernels.witness import Witness
 
 
 class Runner(ABC):
@@ -150,34 +150,17 @@ class _Executable:
 
 
 class Packed:
-    """Packed weights, and what they were made of: tensors, addresses, versions, contents.
-
-    Versions alone do not tell: torch's fused optimisers and whatever writes through ``.data`` change a
-    parameter without raising its version.
-    """
+    """Packed weights, and what they were made of."""
 
     def __init__(self, weights: list[Tensor], packs: Any) -> None:
         self.packs = packs
-        self._made_of = [(ref(w), w.data_ptr(), _version(w), _contents(w)) for w in weights]
+        self._made_of = Witness(weights)
 
     def holds(self, weights: list[Tensor]) -> bool:
         """Whether the packed weights are still these."""
         if self.packs.isa != _engine.isa() or self.packs.half != halved():
             return False
-        for w, (made_of, address, version, contents) in zip(weights, self._made_of, strict=True):
-            if made_of() is not w or w.data_ptr() != address or _version(w) != version:
-                return False
-            if _contents(w) != contents:
-                return False
-        return True
-
-
-def _version(weight: Tensor) -> int:
-    return -1 if weight.is_inference() else weight._version  # inference tensors have none
-
-
-def _contents(weight: Tensor) -> int:
-    return cast(int, _engine.fingerprint(weight.data_ptr(), weight.numel()))
+        return self._made_of.holds(weights)
 
 
 @lru_cache(maxsize=1024)

@@ -21,7 +21,7 @@ Input and attention weights start normal after He et al. (2015), recurrent ones 
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,14 @@ from unrolled.state import map_state
 AttentionKind = Literal["conditional", "bahdanau", "luong", "global", "fixed", "none"]
 
 
+class _Ready(NamedTuple):
+    """What many steps use: the memory, as the cell's ``begin`` made it, and products with the weights."""
+
+    memory: Any
+    readout: Product
+    head: Product
+
+
 class Seq2Seq(nn.Module):
     """An encoder and a decoder.
 
@@ -53,7 +61,8 @@ class Seq2Seq(nn.Module):
         bidirectional: read the source in both directions.
         attention: what the decoder knows of the source, see above.
         score: ``additive``, ``general`` or ``dot``; empty for additive, or general in luong and global.
-        residual: from the second layer on, add each layer's input to its output.
+        residual: from the second layer on, add each layer's input to its output; above a layer that looks
+            in its steps, from the third.
         tied: the output layer has the target embedding's weights.
         embedding_dropout: of embedded symbols' units. dropout: of annotations, between layers and
             before the output. label_smoothing: epsilon of :mod:`unrolled.layers.smoothing`.
@@ -268,10 +277,18 @@ class Seq2Seq(nn.Module):
     def step(self, tokens: Tensor, state: Translating) -> tuple[Tensor, Translating]:
         """Reads symbols [R]; log-probabilities [R, V] of the next ones and the new state."""
         x = embed(tokens.to(self.embedding.device), self.embedding)
-        memory = state.ready(self.first, self._product)
-        h, states = self.decode(x[:, None], memory, state.fixed_rows(), state.states)
-        logits = self._product(self.head.weight, self.head.bias)(self.read(h[:, 0], x))
-        return torch.log_softmax(logits, -1), state.after(states)
+        ready = state.ready(self._prepare)
+        h, states = self.decode(x[:, None], ready.memory, state.fixed_rows(), state.states)
+        read = torch.tanh(ready.readout(torch.cat([h[:, 0], x], -1)))
+        return torch.log_softmax(ready.head(read), -1), state.after(states)
+
+    def _prepare(self, memory: Memory | None) -> _Ready:
+        """What the steps over a memory share."""
+        looked = memory
+        if self.first is not None:
+            looked = self.first.begin(memory, self._product)[1]
+        readout = self._product(self.readout.weight, self.readout.bias)
+        return _Ready(looked, readout, self._product(self.head.weight, self.head.bias))
 
     def _product(self, weight: Tensor, bias: Tensor | None) -> Product:
         """The product with a weight in steps: packed once where no gradient is asked for."""

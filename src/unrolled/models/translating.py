@@ -6,15 +6,16 @@ chosen anew; only when a source has no row left does it go.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from unrolled.cells.attentive import AttentiveCell
-from unrolled.cells.deferred import Multiply
 from unrolled.cells.scores import Memory
-from unrolled.state import batch_size, select
+from unrolled.state import leaves, select
+
+R = TypeVar("R")
 
 
 class Translating:
@@ -32,26 +33,25 @@ class Translating:
         states: tuple[Any, ...],
         *,
         sources: Tensor | None = None,
-        run: list[Any] | None = None,
+        ready: dict[bool, Any] | None = None,
     ) -> None:
         self.memory, self.fixed, self.states = memory, fixed, states
-        rows = batch_size(states)
-        self._sources = torch.arange(rows) if sources is None else sources  # of each row, ascending
-        self._run: list[Any] = (
-            [] if run is None else run
-        )  # what the cell's begin made, for all steps
+        first = leaves(states)[0]
+        if sources is None:
+            sources = torch.arange(len(first), device=first.device)
+        self._sources = sources  # of each row, ascending
+        self._ready: dict[bool, Any] = {} if ready is None else ready
 
     def __len__(self) -> int:
         """R."""
         return len(self._sources)
 
-    def ready(self, cell: AttentiveCell | None, product: Multiply) -> Any:
-        """The memory, as the steps of ``cell`` use it; ``product`` as in its ``begin``."""
-        if cell is None or self.memory is None:
-            return self.memory
-        if not self._run:
-            self._run.append(cell.begin(self.memory, product)[1])
-        return self._run[0]
+    def ready(self, make: Callable[[Memory | None], R]) -> R:
+        """What ``make`` makes of the memory, once for all steps with gradients and once for those without."""
+        with_gradients = torch.is_grad_enabled()
+        if with_gradients not in self._ready:
+            self._ready[with_gradients] = make(self.memory)
+        return cast(R, self._ready[with_gradients])
 
     def fixed_rows(self) -> Tensor | None:
         """The fixed vector of each row, [R, C]."""
@@ -59,7 +59,9 @@ class Translating:
 
     def after(self, states: tuple[Any, ...]) -> Translating:
         """The same sources with other states of the rows."""
-        return Translating(self.memory, self.fixed, states, sources=self._sources, run=self._run)
+        return Translating(
+            self.memory, self.fixed, states, sources=self._sources, ready=self._ready
+        )
 
     def select(self, rows: Tensor) -> Translating:
         """These rows (numbers, which may repeat), those of one source beside one another."""
@@ -71,13 +73,13 @@ class Translating:
             chosen, return_inverse=True, return_counts=True
         )
         if len(kept) and int(counts.min()) != int(counts.max()):  # each row its own source
-            kept, sources = chosen, torch.arange(len(chosen))
-        every = torch.arange(len(kept))
+            kept, sources = chosen, torch.arange(len(chosen), device=chosen.device)
+        every = torch.arange(len(kept), device=kept.device)
         count = 0 if self.memory is None else len(self.memory.values)
         if self.fixed is not None:
             count = len(self.fixed)
         if torch.equal(kept, every) and len(kept) == count:
-            return Translating(self.memory, self.fixed, states, sources=sources, run=self._run)
+            return Translating(self.memory, self.fixed, states, sources=sources, ready=self._ready)
         memory = None if self.memory is None else self.memory.select(kept)
         fixed = None if self.fixed is None else self.fixed[kept]
         return Translating(memory, fixed, states, sources=sources)
