@@ -162,8 +162,8 @@ def beam(
     while True:
         log_probs, state = model.step(tokens, state)
         weights = None
-        if options.coverage_penalty:
-            weights = attention(state)  # type: ignore[misc]
+        if options.coverage_penalty and attention is not None:
+            weights = attention(state)
         moved = search.advance(log_probs, weights)
         if moved is None:
             return search.kept.hypotheses(search.tree)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -83,8 +83,7 @@ class Ensemble:
 
     def _attention(self, state: tuple[Any, ...]) -> Tensor:
         found = [
-            model.attention(part)  # type: ignore[attr-defined]
-            for model, part in zip(self.models, state, strict=True)
+            cast(Any, model).attention(part) for model, part in zip(self.models, state, strict=True)
         ]
         return torch.stack([weights.to(found[0]) for weights in found]).mean(0)
 

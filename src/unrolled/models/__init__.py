@@ -3,6 +3,7 @@
 from unrolled.models.bag_of_words import BagOfWords
 from unrolled.models.classifier import Classifier
 from unrolled.models.language_model import LanguageModel
+from unrolled.models.seq2seq import Seq2Seq
 from unrolled.models.tagger import Tagger
 from unrolled.models.vector_space import VectorSpace
 from unrolled.models.window import WindowTagger
@@ -15,6 +16,7 @@ __all__ = [
     "Classifier",
     "GloVe",
     "LanguageModel",
+    "Seq2Seq",
     "SkipGram",
     "Tagger",
     "VectorSpace",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from unrolled.errors import ConfigError
-from unrolled.tasks.limits import at_least, shares
+from unrolled.tasks.limits import at_least, held_out, shares
 from unrolled.training.config import TrainingConfig
 
 
@@ -60,14 +60,7 @@ class ClassificationData:
     test_share: float = 0.0
 
     def __post_init__(self) -> None:
-        shares(self, "data", ("valid_share", "test_share"))
-        held = (self.valid_share if self.valid is None else 0) + (
-            self.test_share if self.test is None else 0
-        )
-        if held >= 1:
-            raise ConfigError(
-                "--data.valid-share and --data.test-share leave nothing to learn from"
-            )
+        held_out(self)
         at_least(self, "data", {"max_length": 0, "vocabulary_size": 0, "min_count": 1})
         if not self.label and not self.target:
             raise ConfigError("--data.label names no field; give one, or --data.target")

@@ -21,6 +21,18 @@ def shares(options: Any, section: str, names: Iterable[str]) -> None:
             raise ConfigError(f"{flag} {value}: expected a share from 0 to below 1")
 
 
+def held_out(data: Any) -> None:
+    """Refuses shares to hold out of the training examples that are none, or leave nothing to learn from.
+
+    Raises:
+        ConfigError: one is out of range, or both together take all.
+    """
+    shares(data, "data", ("valid_share", "test_share"))
+    parts = ((data.valid, data.valid_share), (data.test, data.test_share))
+    if sum(share for path, share in parts if path is None) >= 1:
+        raise ConfigError("--data.valid-share and --data.test-share leave nothing to learn from")
+
+
 def at_least(options: Any, section: str, limits: Mapping[str, int]) -> None:
     """Refuses options below their limits.
 

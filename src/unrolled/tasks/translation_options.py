@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from unrolled.errors import ConfigError
-from unrolled.tasks.limits import at_least, shares
+from unrolled.tasks.limits import at_least, held_out, shares
 from unrolled.training.config import TrainingConfig
 
 Level = Literal["words", "characters", "bpe", "unigram"]
@@ -54,14 +54,7 @@ class TranslationData:
     test_share: float = 0.0
 
     def __post_init__(self) -> None:
-        shares(self, "data", ("valid_share", "test_share"))
-        held = (self.valid_share if self.valid is None else 0) + (
-            self.test_share if self.test is None else 0
-        )
-        if held >= 1:
-            raise ConfigError(
-                "--data.valid-share and --data.test-share leave nothing to learn from"
-            )
+        held_out(self)
         at_least(self, "data", {"max_length": 0, "vocabulary_size": 0})
         if not self.target:
             raise ConfigError("--data.target names no file or field; give one")
@@ -83,7 +76,8 @@ class RecurrentTranslator:
             from the encoder's last state (none).
         score: How well a place fits: additive, general or dot. Default additive; general for luong and
             global.
-        residual: From the second layer on, add each layer's input to its output.
+        residual: From the second layer on, add each layer's input to its output; in a decoder that looks at
+            the source in each step, from the third.
         tied: The output layer has the weights of the target's vectors.
         shared: Both sides have the same vectors; needs one joint vocabulary.
         embedding_dropout: Share of units dropped of the vectors that are read.
