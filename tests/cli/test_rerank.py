@@ -151,6 +151,8 @@ def test_rerank_adds_scores_of_models(unrolled: Any, files: Path) -> None:
         ([], 2, "give --weights FILE, or --tune to find them, or --save FILE"),
         (["--tune"], 2, "--tune needs --references FILE"),
         (["--tune", "--references", "ref", "--output", "o"], 2, "--tune writes no texts"),
+        (["--save", "s", "--output", "o"], 2, "--output needs --weights or --tune"),
+        (["--save", "s", "--references", "ref"], 2, "--references needs --weights or --tune"),
         (["--save", "s", "--score", "lm"], 2, "--score lm: expected NAME=RUN"),
         (["--save", "s", "--score", "a=lm", "a=tm"], 2, "--score a=tm: the name a is given twice"),
         (["--save", "s", "--score", "f=lm"], 1, "have a feature 'f' already"),

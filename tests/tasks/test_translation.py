@@ -186,6 +186,36 @@ def test_what_is_wrong_is_said(tmp_path: Path, files: Path) -> None:
     shared = RecurrentTranslator(shared=True)
     with pytest.raises(ConfigError, match="one vocabulary for both sides"):
         trained(tmp_path / "run3", "recurrent", options(files, joint=False), shared)
-    run = trained(tmp_path / "run4", "phrases", options(files))
+    run = trained(tmp_path / "run4", "dictionary", options(files))
+    assert "nats" not in run.evaluate(split="valid").metrics
+    with pytest.raises(ConfigError, match="has no beam"):
+        run.predict(["a cat"], beam_size=3)
     with pytest.raises(ConfigError, match="no probability"):
         run.score([("a cat", "ein kater")])
+
+
+def test_empty_sources_have_empty_answers(tmp_path: Path, files: Path) -> None:
+    for name in ("retrieval", "recurrent"):
+        run = trained(tmp_path / name, name, options(files), max_epochs=1)
+        lines = ['{"en": ""}', '{"en": "a cat"}', '{"en": " "}']
+        found = [json.loads(line)["translation"] for line in run.predict(lines, batch_size=3)]
+        assert found[0] == found[2] == ""
+
+
+def test_long_outputs_are_not_cut_before_their_limit(tmp_path: Path, files: Path) -> None:
+    """Weights that never end an output: twice the source and ten more, the ends of both among them."""
+    run = trained(tmp_path / "run", "recurrent", options(files), max_epochs=1)
+    with torch.no_grad():
+        run.model.model.head.bias[2] = -1e4
+        run.model.model.head.bias[4] = 1e3
+    [found] = run.predict([" ".join(["cat"] * 150)])
+    assert len(found.split()) == 2 * 151 + 10
+
+
+def test_pairs_left_out_are_counted(
+    tmp_path: Path, files: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "train.en").write_text("a cat sees\na dog\n")
+    (tmp_path / "train.de").write_text("ein kater sieht\nein hund\n")
+    trained(tmp_path / "run", "recurrent", options(files, max_length=2), max_epochs=1)
+    assert "1 of 2 pairs have more than 2 symbols" in caplog.text

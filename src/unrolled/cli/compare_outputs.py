@@ -32,7 +32,7 @@ def compare_outputs(
     kind: _Kind = "auto",
     column: str | None = None,
     references: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
-    metrics: Annotated[tuple[_Metric, ...], Parameter(negative=())] = (),
+    metrics: Annotated[tuple[_Metric, ...], Parameter(consume_multiple=True, negative=())] = (),
     language: str = "en",
     samples: int = 2000,
     seed: int = 0,
@@ -52,7 +52,7 @@ def compare_outputs(
         column: Of files with columns, the tags': its number from 1, or from the end with a minus; the
             last, or upos in CoNLL-U, when absent.
         references: Of texts, another file of true answers; may be given again.
-        metrics: Of texts, a score to report, the chief one first; may be given again. All when absent.
+        metrics: Of texts, a score to report, the chief one first; one or more. All when absent.
         language: Of texts, whose stems METEOR compares: a two-letter code or a name.
         samples: Draws of the bootstrap, and swaps of the test by randomisation.
         seed: Equal seeds draw equal samples.

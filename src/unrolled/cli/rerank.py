@@ -72,6 +72,9 @@ def rerank(
         ("--score", named_runs("--score", score)),
         ("--reverse", named_runs("--reverse", reverse)),
     ]
+    if save is not None and weights is None and not tune and (output is not None or references):
+        flag = "--output" if output is not None else "--references"
+        raise UsageError(f"{flag} needs --weights or --tune; --save alone chooses no text")
     from unrolled.data.nbest import nbest_lines, read_column, read_nbest, read_weights, save_lines
 
     given = None if tune or weights is None else read_weights(weights)  # complain before the work
@@ -111,8 +114,8 @@ def _tune(lists: NBest, truth: Sequence[Sequence[str]], weights: Path | None, se
     before = _bleu(lists, truth, found.weights * 0)
     if not found.score:
         raise DataError(
-            "BLEU is 0 whatever the weights: no candidate shares four words in a row with its reference; "
-            "give the references of these lists, tokenised alike"
+            "BLEU is 0 whatever the weights: no candidate has four words, or none has a word of its "
+            "reference; give the references of these lists, tokenised alike"
         )
     _report(
         f"{len(lists):,} lists, {len(lists.texts):,} candidates: BLEU {before:.2f} by the first of each "

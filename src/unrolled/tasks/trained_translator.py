@@ -126,6 +126,9 @@ class TrainedTranslator:
         Args:
             beam_size: outputs that are followed together; 0 takes 5, or ``n_best`` if that is more.
         """
+        if beam_size and not isinstance(self.model, Network):
+            kind = self.description["kind"]
+            raise ConfigError(f"--beam-size: {kind} has no beam of that kind; leave it out")
         options = searching(beam_size, n_best)
         rows = Lines[str, list[Translation]](
             text=lambda line: line,
@@ -147,7 +150,9 @@ class TrainedTranslator:
         return text
 
     def _answers(self, options: BeamOptions, texts: Sequence[str]) -> list[list[Translation]]:
-        return self.model.translate(texts, options)
+        asked = [text for text in texts if text.strip()]
+        found = iter(self.model.translate(asked, options) if asked else ())
+        return [next(found) if text.strip() else [Translation("", 0.0)] for text in texts]
 
     def _gained(self, text: str, best: list[Translation], *, n_best: int) -> dict[str, Any]:
         gained: dict[str, Any] = {"translation": best[0].text}

@@ -1,10 +1,12 @@
 """Translation: a text for a text, by an encoder and decoder, a dictionary, phrases, or the most like pair.
 
-Every model learns from the same pairs and is measured on the same held-out parts.
+Every model is measured on the same held-out parts and learns from the same pairs, but for long ones, which a
+network leaves out (``--data.max-length``) and says so.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from os import PathLike
@@ -27,6 +29,7 @@ from unrolled.training.live import Outcome
 from unrolled.training.run_directory import RunDirectory
 from unrolled.training.trainer import Trainer
 
+_LOG = logging.getLogger("unrolled.tasks")
 TOKENS = 20_000  # padded target symbols in a batch of training, unless one pair alone has more
 
 
@@ -106,6 +109,14 @@ def _train(
             f"no pair has at most {config.data.max_length} symbols a side; "
             "give --data.max-length more, or 0",
             path=config.data.train,
+        )
+    if len(pairs.targets) < len(train):
+        _LOG.warning(
+            "%d of %d pairs have more than %d symbols a side and are left out; "
+            "--data.max-length 0 takes all",
+            len(train) - len(pairs.targets),
+            len(train),
+            config.data.max_length,
         )
     sizes: dict[str, Any] = {
         "source_size": len(encoder.source),

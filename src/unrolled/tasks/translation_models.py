@@ -22,6 +22,7 @@ from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks.translation_data import Encoded, Encoder, Example
 
 BATCH, TOKENS = 64, 8192  # sentences searched together, and their symbols at most
+LONGEST = 10_000  # symbols of an output, whatever the source
 GROWTH, EXTRA = 2, 10  # an output has at most so many times the source's symbols, and so many more
 
 
@@ -132,16 +133,9 @@ class Counted:
             Translation("", -math.inf)
         ]
 
-    def nats(self, examples: Sequence[Example]) -> list[tuple[float, int]] | None:
-        """Of a dictionary alone: it is the one with probabilities of whole targets."""
-        if not isinstance(self.model, IBM1):
-            return None
-        found = []
-        for example in examples:
-            target = self.words(example.references[0])
-            log_probability = self.model.log_probability(self.words(example.source), target)
-            found.append((-log_probability, len(target) + 1))
-        return found
+    def nats(self, examples: Sequence[Example]) -> None:
+        """None: of these models none has a probability of whole targets, where they end among it."""
+        return
 
 
 COUNTED: dict[str, type[Any]] = {
@@ -157,4 +151,5 @@ def searching(size: int, n_best: int) -> BeamOptions:
     >>> searching(0, 8).size
     8
     """
-    return replace(BeamOptions(size=size or max(5, n_best)), n_best=max(1, n_best))
+    options = BeamOptions(size=size or max(5, n_best), max_length=LONGEST)
+    return replace(options, n_best=max(1, n_best))
