@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +148,11 @@ def test_levels(tmp_path: Path, files: Path, changed: dict[str, Any]) -> None:
     assert run.evaluate(split="valid").examples == 11
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
 def test_resumed_is_uninterrupted(
-    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
+    model = replace(MODELS["recurrent"], scheduled_sampling=share, sampling_steps=10)
     updates: list[int] = []
     update = TruncatedBPTT.update
 
@@ -159,13 +162,13 @@ def test_resumed_is_uninterrupted(
 
     monkeypatch.setattr(TruncatedBPTT, "update", counted)
     updates.append(0)
-    whole = trained(tmp_path / "whole", "recurrent", options(files), max_epochs=3)
+    whole = trained(tmp_path / "whole", "recurrent", options(files), model, max_epochs=3)
     output = tmp_path / "parts"
     updates.append(0)
-    trained(output, "recurrent", options(files), max_epochs=3, max_steps=7)
+    trained(output, "recurrent", options(files), model, max_epochs=3, max_steps=7)
     (output / ".finished").unlink()
     updates.append(0)
-    other = trained(output, "recurrent", options(files), max_epochs=3)
+    other = trained(output, "recurrent", options(files), model, max_epochs=3)
     assert updates == [36, 7, 29]  # it went on, and did not begin again
     pairs = zip(whole.model.model.parameters(), other.model.model.parameters(), strict=True)
     assert all(torch.equal(one, two) for one, two in pairs)

@@ -37,6 +37,7 @@ from unrolled.layers.dropout import embed
 from unrolled.layers.heads import Loss, SoftmaxHead
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.smoothing import smoothing_term
+from unrolled.models.scheduled_sampling import ScheduledSampling
 from unrolled.models.translating import Translating
 from unrolled.state import map_state
 
@@ -66,6 +67,8 @@ class Seq2Seq(nn.Module):
         tied: the output layer has the target embedding's weights.
         embedding_dropout: of embedded symbols' units. dropout: of annotations, between layers and
             before the output. label_smoothing: epsilon of :mod:`unrolled.layers.smoothing`.
+        scheduled_sampling, sampling_steps: in training, the share of inputs that the model says itself,
+            and the batches until it is reached (:mod:`unrolled.models.scheduled_sampling`); 0 is off.
 
     >>> model = Seq2Seq(7, 9, hidden_size=8, embedding_size=6)
     >>> source = Sequences(torch.tensor([[3, 4, 2], [5, 2, 0]]), torch.tensor([3, 2]))
@@ -93,6 +96,8 @@ class Seq2Seq(nn.Module):
         embedding_dropout: float = 0.0,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
+        scheduled_sampling: float = 0.0,
+        sampling_steps: int = 10_000,
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
@@ -143,6 +148,9 @@ class Seq2Seq(nn.Module):
         weight = self.embedding if tied else None
         self.head = SoftmaxHead(self.readout.out_features, target_size, weight=weight)
         self.bridges = nn.ModuleList(self._bridges(size))
+        self.sampling: ScheduledSampling | None = None
+        if scheduled_sampling:
+            self.sampling = ScheduledSampling(scheduled_sampling, sampling_steps)
         self._packed = Prepared()  # weights of the steps
         _initialise(self)
 
@@ -252,8 +260,11 @@ class Seq2Seq(nn.Module):
     def forward(self, batch: PairsBatch, state: Any = None) -> tuple[Tensor, None]:
         """What the softmax layer sees at every real target, [targets, K]; there is no state to carry."""
         assert batch.inputs is not None
+        read = batch.inputs.values
+        if self.training and self.sampling is not None:
+            read = self.sampling(self, batch.source, read)
         memory, fixed, states = self.begin(batch.source)
-        x = self.embedding_dropout(embed(batch.inputs.values, self.embedding))
+        x = self.embedding_dropout(embed(read, self.embedding))
         h, _ = self.decode(x, memory, fixed, states)
         real = batch.inputs.mask.flatten().nonzero().flatten()
         rows = [part.reshape(-1, part.shape[-1])[real] for part in (h, x)]

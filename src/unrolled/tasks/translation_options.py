@@ -59,10 +59,15 @@ class TranslationData:
         if not self.target:
             raise ConfigError("--data.target names no file or field; give one")
 
+    @property
+    def lowercase_target(self) -> bool:
+        """Whether targets are put into small letters, too."""
+        return self.lowercase
+
 
 @dataclass(frozen=True)
-class RecurrentTranslator:
-    """An encoder and a decoder.
+class EncoderDecoder:
+    """An encoder and a decoder, whatever their symbols are.
 
     Attributes:
         cell: The recurrent unit of the decoder, and of the encoder; `unrolled info` lists them.
@@ -79,10 +84,12 @@ class RecurrentTranslator:
         residual: From the second layer on, add each layer's input to its output; in a decoder that looks at
             the source in each step, from the third.
         tied: The output layer has the weights of the target's vectors.
-        shared: Both sides have the same vectors; needs one joint vocabulary.
         embedding_dropout: Share of units dropped of the vectors that are read.
         dropout: Share of units dropped after the encoder, between layers and before the output.
         label_smoothing: Share of each target that is spread over all symbols.
+        scheduled_sampling: Share of the target's symbols that the decoder reads in training from its own
+            answers instead of the true ones (Bengio et al. 2015); 0 is off.
+        sampling_steps: Batches over which that share grows from 0.
     """
 
     cell: str = "gru"
@@ -97,14 +104,28 @@ class RecurrentTranslator:
     score: Literal["", "additive", "general", "dot"] = ""
     residual: bool = False
     tied: bool = True
-    shared: bool = False
     embedding_dropout: float = 0.3
     dropout: float = 0.4
     label_smoothing: float = 0.1
+    scheduled_sampling: float = 0.0
+    sampling_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        shares(self, "model", ("embedding_dropout", "dropout", "label_smoothing"))
-        at_least(self, "model", {"hidden_size": 1, "num_layers": 1, "embedding_size": 1})
+        rates = ("embedding_dropout", "dropout", "label_smoothing", "scheduled_sampling")
+        shares(self, "model", rates)
+        least = ("hidden_size", "num_layers", "embedding_size", "sampling_steps")
+        at_least(self, "model", dict.fromkeys(least, 1))
+
+
+@dataclass(frozen=True)
+class RecurrentTranslator(EncoderDecoder):
+    """An encoder and a decoder.
+
+    Attributes:
+        shared: Both sides have the same vectors; needs one joint vocabulary.
+    """
+
+    shared: bool = False
 
 
 @dataclass(frozen=True)
