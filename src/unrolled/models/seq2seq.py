@@ -37,9 +37,12 @@ from unrolled.layers.dropout import embed
 from unrolled.layers.heads import Loss, SoftmaxHead
 from unrolled.layers.recurrent import Recurrent
 from unrolled.layers.smoothing import smoothing_term
+from unrolled.layers.steps import Steps
 from unrolled.models.scheduled_sampling import ScheduledSampling
 from unrolled.models.translating import Translating
 from unrolled.state import map_state
+
+FEW = 64  # rows of a step for which prepared products are quicker than a call of the engine
 
 AttentionKind = Literal["conditional", "bahdanau", "luong", "global", "fixed", "none"]
 
@@ -48,6 +51,7 @@ class _Ready(NamedTuple):
     """What many steps use: the memory, as the cell's ``begin`` made it, and products with the weights."""
 
     memory: Any
+    upper: Steps | None
     readout: Product
     head: Product
 
@@ -222,12 +226,18 @@ class Seq2Seq(nn.Module):
         return (AttentiveState(inner, zeros, zeros[:, :0]), *states[1:])
 
     def decode(
-        self, x: Tensor, memory: Any, fixed: Tensor | None, states: tuple[Any, ...]
+        self,
+        x: Tensor,
+        memory: Any,
+        fixed: Tensor | None,
+        states: tuple[Any, ...],
+        upper: Steps | None = None,
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """Runs the decoder's layers over embedded symbols [R, T, E]: what the readout sees, the states.
 
         Args:
             memory: a :class:`~unrolled.cells.scores.Memory`, what a cell's ``begin`` made of one, or None.
+            upper: for a single step, the layers above the first, prepared.
         """
         steps = x.transpose(0, 1)
         h, following = steps, list(states)
@@ -241,7 +251,12 @@ class Seq2Seq(nn.Module):
             h = torch.cat([steps, fixed.expand(len(steps), *fixed.shape)], -1)
         if self.upper is not None:
             context = h[..., self.first.hidden_size :] if self.first is not None else None
-            h, final = self.upper(h, tuple(states[self.first is not None :]))
+            above = states[self.first is not None :]
+            if upper is None:
+                h, final = self.upper(h, above)
+            else:
+                y, final = upper(h[0], above)
+                h = y[None]
             following[self.first is not None :] = final
             if context is not None and self.kind != "luong":
                 h = torch.cat([h, context], -1)
@@ -289,7 +304,9 @@ class Seq2Seq(nn.Module):
         """Reads symbols [R]; log-probabilities [R, V] of the next ones and the new state."""
         x = embed(tokens.to(self.embedding.device), self.embedding)
         ready = state.ready(self._prepare)
-        h, states = self.decode(x[:, None], ready.memory, state.fixed_rows(), state.states)
+        fixed = state.fixed_rows()
+        upper = ready.upper if len(tokens) <= FEW else None
+        h, states = self.decode(x[:, None], ready.memory, fixed, state.states, upper)
         read = torch.tanh(ready.readout(torch.cat([h[:, 0], x], -1)))
         return torch.log_softmax(ready.head(read), -1), state.after(states)
 
@@ -298,8 +315,12 @@ class Seq2Seq(nn.Module):
         looked = memory
         if self.first is not None:
             looked = self.first.begin(memory, self._product)[1]
+        upper = None
+        if self.upper is not None and not self.training and Steps.fits(self.upper.cells()):
+            cells, residual = self.upper.cells(), self.upper.options.residual
+            upper = Steps(cells, self._product, residual=residual)
         readout = self._product(self.readout.weight, self.readout.bias)
-        return _Ready(looked, readout, self._product(self.head.weight, self.head.bias))
+        return _Ready(looked, upper, readout, self._product(self.head.weight, self.head.bias))
 
     def _product(self, weight: Tensor, bias: Tensor | None) -> Product:
         """The product with a weight in steps: packed once where no gradient is asked for."""
