@@ -7,7 +7,9 @@ lower-cased tokenised text, by a beam of 5, on validation (--tune) or test_2016.
 
 from __future__ import annotations
 
-from corpora import arguments, data_folder
+from pathlib import Path
+
+from corpora import arguments, data_folder, train
 from labelled import measure
 
 MINUTES = "40"
@@ -27,12 +29,28 @@ MODELS = {
 }
 
 
+def data() -> dict[str, str]:
+    """The files of each part, without their endings."""
+    return {"train": "train", "valid": "val", "test": "test_2016_flickr"}
+
+
+def pairs(source: str, target: str) -> dict[str, str]:
+    """The options of a direction's data."""
+    files = data_folder() / "multi30k_en_de" / "tok"
+    found = {f"data.{part}": str(files / f"{stem}.lc.norm.tok") for part, stem in data().items()}
+    return {**found, "data.source": source, "data.target": target}
+
+
+def translator(output: Path, source: str, target: str) -> Path:
+    """The run of the network with attention and seed 0, trained if it is not there."""
+    place = output / "multi30k" / f"{source}-{target} attention-0-0"
+    options = {**pairs(source, target), **NETWORK, "seed": "0"}
+    return train(place, "recurrent", options, task="translation")
+
+
 def main() -> None:
     chosen = arguments(__doc__, tune=True, models=list(MODELS))
     split = "valid" if chosen.tune else "test"
-    files = data_folder() / "multi30k_en_de" / "tok"
-    parts = {"train": "train", "valid": "val", "test": "test_2016_flickr"}
-    pairs = {f"data.{part}": str(files / f"{name}.lc.norm.tok") for part, name in parts.items()}
     for name, (model, options, seeds) in MODELS.items():
         for source, target in (("en", "de"), ("de", "en")):
             if chosen.only not in (None, name):
@@ -41,7 +59,7 @@ def main() -> None:
                 "multi30k",
                 "translation",
                 {f"{source}-{target} {name}": (model, options)},
-                [{**pairs, "data.source": source, "data.target": target}],
+                [pairs(source, target)],
                 chosen.output,
                 metrics=("bleu", "meteor", "chrf", "nats"),
                 seeds=seeds if source == "en" else 1,
