@@ -119,7 +119,6 @@ def test_shares_of_the_parts() -> None:
         ({"curriculum": "blend"}, "--data.curriculum is one of none, naive, mix, combined"),
         ({"kind": "addition", "nesting": 2}, "--data.nesting is 1 for addition"),
         ({"kind": "copying", "up_to": True}, "--data.up-to is for additions"),
-        ({"double": True}, "are for copying, not programs"),
         ({"seed": -1}, "at least 0, not -1"),
         ({"length": 0}, "--data.length is 1 to 18"),
     ],

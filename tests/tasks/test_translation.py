@@ -191,7 +191,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, files: Path) -> None:
         trained(tmp_path / "run3", "recurrent", options(files, joint=False), shared)
     run = trained(tmp_path / "run4", "dictionary", options(files))
     assert "nats" not in run.evaluate(split="valid").metrics
-    with pytest.raises(ConfigError, match="has no beam"):
+    with pytest.raises(ConfigError, match="has no such search"):
         run.predict(["a cat"], beam_size=3)
     with pytest.raises(ConfigError, match="no probability"):
         run.score([("a cat", "ein kater")])

@@ -47,6 +47,10 @@ COMMANDS: dict[str, Command] = {
         "unrolled.cli.generate:command",
         "Draw text from a trained language model; the prompt is printed before it.",
     ),
+    "chat": Command(
+        "unrolled.cli.chat:command",
+        "Talk with a trained model of dialogue, turn by turn.",
+    ),
     "score": Command(
         "unrolled.cli.score:command",
         "Give the log-probability, in nats, of each given output.",
@@ -57,7 +61,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "rescore": Command(
         "unrolled.cli.rescore:command",
-        "Print the best reading of each lattice by a trained language model, or the n best.",
+        "Print the best reading of each lattice by a trained model, or the n best.",
+    ),
+    "average": Command(
+        "unrolled.cli.average:command",
+        "Write a run whose weights are the mean of the checkpoints that another has kept.",
     ),
     "compare-outputs": Command(
         "unrolled.cli.compare_outputs:command",

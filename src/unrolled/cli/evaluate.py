@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from unrolled.cli import single
+from unrolled.cli.searching import Others, opened, searched, with_search
+from unrolled.tasks.search import Search
 
 _Test = Annotated[Path | None, Parameter(name="--data.test")]
 _Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
@@ -17,20 +19,28 @@ _Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False
 
 def command(arguments: Sequence[str] = ()) -> App:
     """The ``evaluate`` App."""
-    return single(evaluate, "evaluate")
+    return single(searched(evaluate), "evaluate")
 
 
-def evaluate(run: Path, /, *, data_test: _Test = None, as_json: _Json = False) -> int:
+def evaluate(
+    run: Path,
+    /,
+    *,
+    data_test: _Test = None,
+    as_json: _Json = False,
+    others: Others = None,
+    search: Search | None = None,
+) -> int:
     """Measure a trained model on its test data, or on a file of yours.
 
     Args:
         run: The run directory.
         data_test: Measure on this file; its own test data when absent.
         as_json: Print one line of JSON.
+        others: Runs whose models are averaged with the first, step by step.
+        search: How outputs are found, of models that say texts; the report says it.
     """
-    from unrolled import tasks
-
-    evaluation = tasks.load(run).evaluate(data_test)
+    evaluation = with_search(opened(run, others).evaluate, search, run)(data_test)
     text = evaluation.to_json()
     print(text if as_json else report(json.loads(text)))
     if evaluation.details and not as_json:
@@ -48,7 +58,8 @@ def report(evaluation: Mapping[str, Any]) -> str:
     examples  9
     bits      2.0000  [1.9000, 2.1000]
     """
-    rows = [(key, str(evaluation[key])) for key in ("model", "split", "examples")]
+    keys = ("model", "split", "examples", "search")
+    rows = [(key, str(evaluation[key])) for key in keys if evaluation.get(key) not in (None, "")]
     intervals = evaluation.get("intervals") or {}
     for name, value in evaluation["metrics"].items():
         text = _number(value)

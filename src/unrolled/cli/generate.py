@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from cyclopts import App
 
 from unrolled.cli import UsageError, single
+from unrolled.cli.searching import Others, opened
 from unrolled.errors import ConfigError
 
 
@@ -28,6 +28,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    others: Others = None,
 ) -> int:
     """Draw text from a trained language model; the prompt is printed before it.
 
@@ -39,6 +40,7 @@ def generate(
         top_k: Draw among the k likeliest tokens only.
         top_p: Draw among the likeliest tokens that hold this share of the probability, in (0, 1].
         seed: Equal seeds draw equal texts.
+        others: Runs whose models are averaged with the first, step by step.
     """
     _require(length >= 0, f"--length {length}: expected 0 or more")
     finite = 0 <= temperature < float("inf")
@@ -46,9 +48,7 @@ def generate(
     _require(top_k is None or top_k >= 1, f"--top-k {top_k}: expected 1 or more")
     _require(top_p is None or 0 < top_p <= 1, f"--top-p {top_p}: expected above 0, at most 1")
     _require(0 <= seed < 2**63, f"--seed {seed}: expected 0 to 2^63 - 1")
-    from unrolled import tasks
-
-    trained: Any = tasks.load(run)
+    trained = opened(run, others)
     if not hasattr(trained, "generate"):
         raise ConfigError(f"{run}: this model draws no text; use: unrolled predict {run}")
     pieces = trained.generate(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from unrolled.cli import UsageError, single
-from unrolled.errors import ConfigError, DataError
+from unrolled.cli.searching import Others, opened, searched, with_search
+from unrolled.errors import DataError
+from unrolled.tasks.search import Search
 
 FILE_BATCH = 256  # lines of a file that are answered together
 _Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
@@ -21,7 +21,7 @@ _Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 def command(arguments: Sequence[str] = ()) -> App:
     """The ``predict`` App."""
-    return single(predict, "predict")
+    return single(searched(predict), "predict")
 
 
 def predict(
@@ -31,7 +31,8 @@ def predict(
     *,
     probabilities: _Flag = False,
     n_best: int = 0,
-    beam_size: int = 0,
+    others: Others = None,
+    search: Search | None = None,
 ) -> int:
     """Predict for each line of the standard input, or of a file.
 
@@ -42,23 +43,18 @@ def predict(
         run: The run directory; nothing else is needed.
         file: UTF-8 text, also compressed (.gz); the standard input when absent.
         probabilities: Answer with JSON objects that hold the probability of each tag or label.
-        n_best: Answer with JSON objects that hold so many of the likeliest answers; 0 is off.
-        beam_size: Outputs that a search follows together; 0 takes the model's usual.
+        n_best: Answer with JSON objects that hold so many of the likeliest answers, or so many samples; 0 is
+            off.
+        others: Runs whose models are averaged with the first, step by step.
+        search: How outputs are found, of models that say texts.
     """
-    for flag, value in (("n-best", n_best), ("beam-size", beam_size)):
-        if value < 0:
-            raise UsageError(f"--{flag} {value}: expected 0 or more")
-    from unrolled import tasks
+    if n_best < 0:
+        raise UsageError(f"--n-best {n_best}: expected 0 or more")
     from unrolled.data.text import read_lines
 
     lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
     batch_size = 1 if file is None else FILE_BATCH
-    trained = tasks.load(run)
-    answer: Any = trained.predict
-    if beam_size:
-        if "beam_size" not in signature(answer).parameters:
-            raise ConfigError(f"--beam-size: {run} does not search; leave it out")
-        answer = partial(answer, beam_size=beam_size)
+    answer = with_search(opened(run, others).predict, search, run)
     for prediction in answer(
         lines, probabilities=probabilities, n_best=n_best, batch_size=batch_size
     ):

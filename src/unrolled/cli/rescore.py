@@ -1,4 +1,7 @@
-"""``unrolled rescore LATTICE … --model RUN``: the best readings of lattices by a trained language model."""
+"""``unrolled rescore LATTICE … --model RUN``: the best readings of lattices by a trained model.
+
+A language model, or with the source of each lattice a model of translation.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from unrolled.cli import UsageError, single
-from unrolled.errors import ConfigError
+from unrolled.cli.scorers import needs_source
+from unrolled.cli.searching import Others, opened
+from unrolled.errors import ConfigError, DataError
 
 HISTORY = 4  # words of a history that count, unless told otherwise
 BEAM = 100  # histories that a node keeps, unless told otherwise
@@ -26,6 +31,8 @@ def rescore(
     /,
     *,
     model: Path,
+    others: Others = None,
+    source: Path | None = None,
     n_best: int = 0,
     lm_scale: float | None = None,
     old_lm_scale: float = 0.0,
@@ -34,12 +41,14 @@ def rescore(
     history: int | None = None,
     beam: int | None = None,
 ) -> int:
-    """Print the best reading of each lattice by a trained language model, or the n best.
+    """Print the best reading of each lattice by a trained model, or the n best.
 
     Args:
         lattices: Files: HTK's standard lattice format (SLF), or a line "from to word [acoustic [language]]"
             for each arc and a blank line between lattices; also compressed (.gz).
-        model: The run directory of a language model.
+        model: The run directory of a language model, or of a translation, whose targets the readings are.
+        others: Runs whose models are averaged with it, step by step.
+        source: A source for each lattice, a line each, for a translation.
         n_best: Print so many readings of each lattice, with their scores, as unrolled rerank reads them;
             0 is off.
         lm_scale: Factor of the model's log-probabilities; the lattice's own when absent.
@@ -55,7 +64,6 @@ def rescore(
         raise UsageError(f"--n-best {n_best}: expected 0 or more")
     if exact and (history is not None or beam is not None):
         raise UsageError("--exact keeps all histories; leave out --history and --beam")
-    from unrolled import tasks
     from unrolled.data.lattices import read_lattices
     from unrolled.decoding.lattice_rescoring import RescoringOptions
 
@@ -68,16 +76,51 @@ def rescore(
         history=None if exact else HISTORY if history is None else history,
         beam=None if exact or kept == 0 else kept,
     )
-    trained: Any = tasks.load(model)
+    trained = opened(model, others)
     if not hasattr(trained, "rescore"):
-        raise ConfigError(f"--model {model}: rescores no lattices; expected a language model")
+        raise ConfigError(
+            f"--model {model}: rescores no lattices; expected a language model or a translation"
+        )
+    sources = _sources(trained, model, source)
     number = 0
     for path in lattices:
         for lattice in read_lattices(path):
-            for line in _readings(trained.rescore(lattice, options), number, n_best):
+            told = {} if sources is None else {"source": _source(sources, number, source)}
+            for line in _readings(trained.rescore(lattice, options, **told), number, n_best):
                 print(line, flush=True)
             number += 1
+    if sources is not None and number < len(sources):
+        raise DataError(
+            f"{len(sources)} lines for {number} lattices; expected one each", path=source
+        )
     return 0
+
+
+def _sources(trained: Any, model: Path, source: Path | None) -> list[str] | None:
+    """A source for each lattice; None where the model reads none."""
+    if not needs_source(trained):
+        if source is not None:
+            raise ConfigError(
+                f"--model {model}: a language model reads no source; leave out --source"
+            )
+        return None
+    if source is None:
+        raise ConfigError(
+            f"--model {model}: a translation is told its source; give --source FILE, a line for each "
+            "lattice"
+        )
+    from unrolled.data.text import read_lines
+
+    return list(read_lines(source))
+
+
+def _source(sources: Sequence[str], number: int, path: Path | None) -> str:
+    if number >= len(sources):
+        raise DataError(
+            f"{len(sources)} lines, and lattice {number + 1} needs one; expected one for each lattice",
+            path=path,
+        )
+    return sources[number]
 
 
 def _readings(paths: Sequence[Any], number: int, n_best: int) -> list[str]:

@@ -12,6 +12,7 @@ from cyclopts import App
 from unrolled.cli import single
 from unrolled.cli.predict import FILE_BATCH, utf8_lines
 from unrolled.cli.scorers import Pair, needs_source
+from unrolled.cli.searching import Others, opened
 from unrolled.errors import ConfigError, DataError
 
 
@@ -20,7 +21,7 @@ def command(arguments: Sequence[str] = ()) -> App:
     return single(score, "score")
 
 
-def score(run: Path, file: Path | None = None, /) -> int:
+def score(run: Path, file: Path | None = None, /, *, others: Others = None) -> int:
     """Give the log-probability, in nats, of each given output.
 
     Args:
@@ -28,12 +29,12 @@ def score(run: Path, file: Path | None = None, /) -> int:
         file: A text a line, or for translations a source, a TAB and a target; or JSON objects with "text", or
             "source" and "target", which come back with "log_prob". Also compressed (.gz); the
             standard input, answered line by line, when absent.
+        others: Runs whose models are averaged with the first, step by step.
     """
-    from unrolled import tasks
     from unrolled.data.text import read_lines
     from unrolled.tasks.lines import Lines
 
-    trained: Any = tasks.load(run)
+    trained = opened(run, others)
     if not hasattr(trained, "score"):
         raise ConfigError(f"{run}: this model scores no outputs; use: unrolled predict {run}")
     paired = needs_source(trained)

@@ -16,13 +16,14 @@ import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
 from unrolled import tasks
 from unrolled.cli import UsageError, resolve
 from unrolled.cli.evaluate import report
+from unrolled.cli.parameters import parameter
 from unrolled.config import (
     SECTIONS,
     Option,
@@ -242,49 +243,10 @@ def _parameters(schema: Schema, model: str, *, given_model: bool) -> list[inspec
         Option("", "overwrite", bool, False, "Remove the run that the directory holds."),
         *(own[name] for name in own if name not in _HANDLED),
     ]
-    parameters = [positional, *(_parameter(option, run_group) for option in run_options)]
+    parameters = [positional, *(parameter(option, run_group) for option in run_options)]
     classes = (schema.data, schema.models[model], schema.training)
     for order, (section, cls) in enumerate(zip(SECTIONS, classes, strict=True), start=1):
         title = f"Model: {model}" if section == "model" else section.capitalize()
         group = Group(title, sort_key=order)
-        parameters += [_parameter(option, group) for option in options(cls, section)]
+        parameters += [parameter(option, group) for option in options(cls, section)]
     return parameters
-
-
-def _parameter(option: Option, group: Group) -> inspect.Parameter:
-    """One keyword whose absence shows, so that the layers below it can speak."""
-    kind, default = option.type, option.default
-    if get_origin(kind) not in (Union, types.UnionType) or type(None) not in get_args(kind):
-        kind = kind | None
-    required = default is dataclasses.MISSING
-    silent = required or default in (None, "", ()) or option.name == "overwrite"
-    parameter = Parameter(
-        name=option.flag,
-        help=option.help + (" Required." if required else ""),
-        group=group,
-        show_default=False if silent else lambda _: _display(default),
-        negative=() if option.name == "overwrite" else None,
-        negative_iterable=(),
-        consume_multiple=get_origin(option.type) in (tuple, list),
-        converter=_whole if option.type is int else None,
-    )
-    key = f"{option.section}__{option.name}" if option.section else option.name
-    return inspect.Parameter(
-        key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, parameter]
-    )
-
-
-def _whole(kind: Any, tokens: Sequence[Any]) -> int:
-    """An int that is written as one; cyclopts alone would round 1.6."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f'"{tokens[0].value}" is not a whole number') from None
-
-
-def _display(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (tuple, list)):
-        return " ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -81,6 +81,18 @@ def read_dialogues(path: str | PathLike[str]) -> Iterator[Dialogue]:
         raise DataError(f"no dialogue in it; {_EXPECTED}", path=path)
 
 
+def dialogue_of(value: object) -> tuple[Turn, ...]:
+    """The turns of a dialogue that was read elsewhere: an object with ``turns``, or a list of turns.
+
+    Raises:
+        DataError: there are none, or one is malformed; without a place.
+
+    >>> dialogue_of({"turns": ["Hello?"]})
+    (Turn(speaker='', text='Hello?'),)
+    """
+    return _Place(None, None).dialogue(value).turns
+
+
 def _is_array(path: str | PathLike[str]) -> bool:
     return str(path).removesuffix(".gz").endswith(".json")
 
@@ -167,8 +179,8 @@ def _after_space(text: str, at: int) -> int:
 class _Place:
     """Reads values, and says where they stand if they are not as they should be."""
 
-    path: str | PathLike[str]
-    line: int
+    path: str | PathLike[str] | None
+    line: int | None
 
     def error(self, message: str) -> DataError:
         return DataError(message, path=self.path, line=self.line)
@@ -183,7 +195,7 @@ class _Place:
             place = f"character {error.colno}"
             if at is not None:
                 lines = text.count("\n", at, error.pos)
-                place = f"{place} of line {self.line + lines}"
+                place = f"{place} of line {(self.line or 1) + lines}"
             raise self.error(f"no JSON ({error.msg} at {place}); {_EXPECTED}") from None
         except RecursionError:
             raise self.error(f"lists or objects are nested too deeply; {_EXPECTED}") from None
@@ -200,7 +212,7 @@ class _Place:
         if not turns:
             raise self.error("the dialogue has no turn; remove it")
         found = [self.turn(turn, number) for number, turn in enumerate(turns, start=1)]
-        return Dialogue(tuple(found), self.line)
+        return Dialogue(tuple(found), self.line or 0)
 
     def turn(self, value: object, number: int) -> Turn:
         """A text, or an object with text and speaker."""

@@ -4,6 +4,7 @@ step protocol or tables of scores, and no model."""
 from __future__ import annotations
 
 from unrolled.decoding.beam import BeamOptions, beam
+from unrolled.decoding.draws import DrawOptions, draw, generators
 from unrolled.decoding.ensemble import Ensemble
 from unrolled.decoding.forced import score_targets
 from unrolled.decoding.greedy import greedy
@@ -12,11 +13,14 @@ from unrolled.decoding.sample import StepModel, filter_log_probs, sample, stream
 
 __all__ = [
     "BeamOptions",
+    "DrawOptions",
     "Ensemble",
     "Hypothesis",
     "StepModel",
     "beam",
+    "draw",
     "filter_log_probs",
+    "generators",
     "greedy",
     "sample",
     "score_targets",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Evaluation:
         metrics: each number by name.
         intervals: lower and upper end for those metrics that have an interval.
         details: what else is worth printing, such as a table of confusions; not in the JSON.
+        search: how outputs were found, of models that say texts; in the JSON where there is one.
 
     >>> print(Evaluation("markov", "test", 3, {"nats": 1.5}, {"nats": (1.0, 2.0)}).to_json())
     {"model": "markov", "split": "test", "examples": 3, "metrics": {"nats": 1.5}, \
@@ -31,10 +33,11 @@ class Evaluation:
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     details: str = ""
+    search: str = ""
 
     def to_json(self) -> str:
         """One line of JSON. Numbers that are not finite, which JSON lacks, become null."""
-        content = {
+        content: dict[str, Any] = {
             "model": self.model,
             "split": self.split,
             "examples": self.examples,
@@ -43,6 +46,8 @@ class Evaluation:
                 name: [_finite(low), _finite(high)] for name, (low, high) in self.intervals.items()
             },
         }
+        if self.search:
+            content["search"] = self.search
         return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.tasks import (
     classification_options,
+    dialogue_options,
     embeddings_options,
+    execution_options,
     language_modelling_options,
     tagging_options,
     translation_options,
+    transliteration_options,
 )
 from unrolled.training.config import TrainingConfig
 
@@ -29,6 +32,9 @@ TASKS: dict[str, str] = {
     "classification": "unrolled.tasks.classification:Classification",
     "embeddings": "unrolled.tasks.embeddings:Embeddings",
     "translation": "unrolled.tasks.translation:Translation",
+    "transliteration": "unrolled.tasks.transliteration:Transliteration",
+    "dialogue": "unrolled.tasks.dialogue:Dialogue",
+    "execution": "unrolled.tasks.execution:Execution",
 }
 
 
@@ -75,7 +81,7 @@ OPTIONS: dict[str, TaskOptions] = {
         training=classification_options.ClassificationTraining,
     ),
     "translation": TaskOptions(
-        summary="Say one text for another: translate, transliterate, act on commands.",
+        summary="Say one text for another: translate, act on commands.",
         data=translation_options.TranslationData,
         models={
             "recurrent": translation_options.RecurrentTranslator,
@@ -84,6 +90,35 @@ OPTIONS: dict[str, TaskOptions] = {
             "retrieval": translation_options.RetrievalModel,
         },
         training=translation_options.TranslationTraining,
+    ),
+    "transliteration": TaskOptions(
+        summary="Say how words are pronounced, or write them in another script.",
+        data=transliteration_options.TransliterationData,
+        models={
+            "recurrent": transliteration_options.RecurrentTransliterator,
+            "joint-ngram": transliteration_options.JointNGramModel,
+            "retrieval": transliteration_options.NearestWordModel,
+        },
+        training=transliteration_options.TransliterationTraining,
+    ),
+    "execution": TaskOptions(
+        summary="Read a program, a sum or digits, and write what comes out: generated examples.",
+        data=execution_options.ExecutionData,
+        models={
+            "recurrent": execution_options.RecurrentExecutor,
+            "ngram": execution_options.NGramExecutor,
+        },
+        training=execution_options.ExecutionTraining,
+    ),
+    "dialogue": TaskOptions(
+        summary="Answer in a dialogue, all that was said before in mind.",
+        data=dialogue_options.DialogueData,
+        models={
+            "recurrent": dialogue_options.RecurrentSpeaker,
+            "ngram": dialogue_options.SymbolGrams,
+            "retrieval": dialogue_options.RememberedReplies,
+        },
+        training=dialogue_options.DialogueTraining,
     ),
     "embeddings": TaskOptions(
         summary="Learn vectors of words from plain text.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from os import PathLike
@@ -78,6 +78,22 @@ class Classification:
         if not outcome.interrupted and run.writer:
             parts.finish(config, run, TrainedClassifier, unit="examples")
         return outcome
+
+    @staticmethod
+    def write_averaged(
+        config: RunConfig,
+        run: RunDirectory,
+        tensors: Mapping[str, torch.Tensor],
+        description: Mapping[str, Any],
+    ) -> None:
+        """A model of other weights (:mod:`unrolled.tasks.averaging`), with thresholds of its own."""
+        run.write_model(tensors, description)
+        trained = TrainedClassifier(run.path)  # also sees that the tensors fit
+        if trained.encoder.answer == "labels" and (run.path / "valid.jsonl").exists():
+            valid = held_examples(parts.held_out(run.path, "valid"))
+            outputs = Outputs.of(trained.model.outputs(valid), trained.encoder, valid)
+            found = choose_thresholds(config.data.thresholds, outputs, trained.encoder, valid)
+            run.write_model(tensors, {**description, "thresholds": found})
 
     @staticmethod
     def load(path: str | PathLike[str]) -> TrainedClassifier:

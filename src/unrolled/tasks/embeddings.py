@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from unrolled.baselines.ppmi import PpmiSvd
 from unrolled.config import RunConfig
@@ -44,6 +45,7 @@ from unrolled.tasks.parts import (
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Outcome
 from unrolled.training.run_directory import RunDirectory
+from unrolled.training.snapshot import load_tensors
 from unrolled.training.trainer import Trainer
 
 TASK = "embeddings"
@@ -76,6 +78,19 @@ class Embeddings:
             _write(config, run, vocabulary, vectors)
             finish(config, run, TrainedEmbeddings, unit="questions", commands=USE)
         return outcome
+
+    @staticmethod
+    def write_averaged(
+        config: RunConfig,
+        run: RunDirectory,
+        tensors: Mapping[str, Tensor],
+        description: Mapping[str, Any],
+    ) -> None:
+        """Vectors of other weights: see :mod:`unrolled.tasks.averaging`."""
+        vocabulary = Vocabulary.load(run.path / VOCABULARY)
+        model = _built(config, len(vocabulary))
+        load_tensors(model, tensors, run.path / "model.safetensors")
+        _save(run, vocabulary, model.vectors().cpu().numpy(), description)
 
     @staticmethod
     def load(path: str | PathLike[str]) -> TrainedEmbeddings:
@@ -202,8 +217,7 @@ def _train(
             subsample=options.subsample,
             seed=config.seed,
         )
-    own = {name: value for name, value in asdict(options).items() if name in kind.options}
-    model = build(lambda: kind(len(text.counts), seed=config.seed, **own))
+    model = _built(config, len(text.counts))
     outcome = Trainer(
         model,
         source,
@@ -218,6 +232,13 @@ def _train(
     return outcome, model.vectors().cpu().numpy()
 
 
+def _built(config: RunConfig, size: int) -> Any:
+    """The network of this configuration for so many words."""
+    kind = WORD_VECTORS[config.model_name]
+    own = {name: value for name, value in asdict(config.model).items() if name in kind.options}
+    return build(lambda: kind(size, seed=config.seed, **own))
+
+
 def _count(config: RunConfig, text: Sentences) -> NDArray[np.float32]:
     options = config.model
     entries = Cooccurrences.count(text, window=options.window, weighting="linear")
@@ -228,7 +249,7 @@ def _count(config: RunConfig, text: Sentences) -> NDArray[np.float32]:
 def _write(
     config: RunConfig, run: RunDirectory, vocabulary: Vocabulary, vectors: NDArray[np.float32]
 ) -> None:
-    """The model, and its vectors as word2vec's text, the most frequent word first."""
+    """The model and what describes it."""
     description = {
         "task": TASK,
         "kind": config.model_name,
@@ -237,6 +258,16 @@ def _write(
         "lowercase": config.data.lowercase,
         "files": digests(run.path, [VOCABULARY]),
     }
+    _save(run, vocabulary, vectors, description)
+
+
+def _save(
+    run: RunDirectory,
+    vocabulary: Vocabulary,
+    vectors: NDArray[np.float32],
+    description: Mapping[str, Any],
+) -> None:
+    """The model, and its vectors as word2vec's text, the most frequent word first."""
     run.write_model({"vectors": vectors}, description)
     rows = _word_rows(vocabulary)
     with replacing(run.path / VECTORS) as file:

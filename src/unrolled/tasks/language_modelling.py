@@ -6,12 +6,13 @@ reads the symbol that ends a line before the first; models that count know nothi
 
 from __future__ import annotations
 
+import copy
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -185,6 +186,29 @@ class TrainedLanguageModel:
         """
         lines = (given if isinstance(given, str) else given[1] for given in texts)
         return sums(self.model, (self._ids([line]) for line in lines))
+
+    def ensemble(self, others: Sequence[Any]) -> Self:
+        """This model and others as one: the average of their distributions.
+
+        Raises:
+            ConfigError: one is no language model, or of another vocabulary.
+        """
+        for each in others:
+            task = each.description["task"]
+            if task != TASK:
+                raise ConfigError(
+                    f"{each.path}: a model of {task} is not averaged with one of {TASK}"
+                )
+            if each.vocabulary != self.vocabulary or each.level != self.level:
+                raise ConfigError(
+                    f"{each.path / VOCABULARY} differs from {self.path / VOCABULARY}: the models of an "
+                    "ensemble need one vocabulary; train them on the same data"
+                )
+        whole = copy.copy(self)
+        models = [self.model, *(each.model for each in others)]
+        whole.model = _MixtureScorer(models, [1 / len(models)] * len(models))
+        whole.name = f"{self.name}, {len(models)} runs"
+        return whole
 
     def rescore(
         self, lattice: Lattice, options: RescoringOptions | None = None

@@ -7,11 +7,11 @@ network leaves out (``--data.max-length``) and says so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -21,8 +21,8 @@ from unrolled.data.pairs import PairFields
 from unrolled.errors import ConfigError, DataError
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks import parts
-from unrolled.tasks.trained_translator import TASK, TrainedTranslator
-from unrolled.tasks.translation_data import SOURCE, TARGET, Encoder, Example, read_examples
+from unrolled.tasks.trained_translator import TrainedTranslator
+from unrolled.tasks.translation_data import SOURCE, TARGET, Encoded, Encoder, Example, read_examples
 from unrolled.tasks.translation_models import COUNTED, Network
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Outcome
@@ -34,80 +34,158 @@ TOKENS = 20_000  # padded target symbols in a batch of training, unless one pair
 
 
 class Translation:
-    """The task: see :mod:`unrolled.tasks.translation`."""
+    """The task: see :mod:`unrolled.tasks.translation`.
 
-    @staticmethod
-    def train(config: RunConfig, run: RunDirectory) -> Outcome:
+    Another task of pairs overrides what it does otherwise.
+
+    Attributes:
+        trained: what a run directory is opened as.
+        monitor: the metric of validation by which the best weights are chosen; lower is better.
+        unit: what an evaluation counts.
+    """
+
+    trained: ClassVar[type[TrainedTranslator]] = TrainedTranslator
+    monitor: ClassVar[str] = "nats"
+    unit: ClassVar[str] = "pairs"
+
+    @classmethod
+    def train(cls, config: RunConfig, run: RunDirectory) -> Outcome:
         """Trains (or counts) the model that ``config`` names, into an open run directory."""
         workers = Workers.join(config.device)
         if workers.rank == 0:
-            _prepare(config, run.path)
+            cls._prepare(config, run.path)
         workers.agree(0)  # the others wait here for the files
         found = parts.prepared(run.path)
-        train = [Example.from_json(example) for example in found.train]
+        train = cls.learnt(config.data, list(map(Example.from_json, found.train)))
         if config.model_name in COUNTED:
             outcome = Outcome(steps=0, epochs=0, reason="counted", best=None)
             if run.writer:
-                _count(config, run, train)
+                cls._count(config, run, train)
         else:
             valid = None if found.valid is None else list(map(Example.from_json, found.valid))
-            outcome = _train(config, run, train, valid, workers)
+            outcome = cls._fit(config, run, train, valid, workers)
         if not outcome.interrupted and run.writer:
-            parts.finish(config, run, TrainedTranslator, unit="pairs")
+            parts.finish(config, run, cls.trained, unit=cls.unit)
         return outcome
 
-    @staticmethod
-    def load(path: str | PathLike[str]) -> TrainedTranslator:
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> TrainedTranslator:
         """The trained model of a run directory."""
-        return TrainedTranslator(path)
+        return cls.trained(path)
+
+    @classmethod
+    def read_parts(cls, data: Any, folder: Path) -> None:
+        """Reads the pairs of all parts into the run's cache."""
+        fields = PairFields(data.source, data.target)
+
+        def read(path: Path) -> Iterator[dict[str, Any]]:
+            return (example.to_json() for example in read_examples(path, fields))
+
+        parts.prepare(data, folder, read)
+
+    @classmethod
+    def learnt(cls, data: Any, examples: list[Example]) -> list[Example]:
+        """The pairs to learn from; of each its first reference is learnt."""
+        return examples
+
+    @classmethod
+    def description(cls, config: RunConfig) -> dict[str, Any]:
+        """What every model's ``model.json`` says."""
+        data = config.data
+        return {
+            "task": cls.trained.TASK,
+            "kind": config.model_name,
+            "fields": {"source": data.source, "target": list(data.target), "header": None},
+            "lowercase": data.lowercase,
+            "reverse": data.reverse,
+        }
+
+    @classmethod
+    def validate(cls, model: Network, examples: Sequence[Example]) -> dict[str, float]:
+        """The metrics by which training is watched, :attr:`monitor` among them."""
+        sums, counts = zip(*cls.trained.nats_of(model, examples) or (), strict=True)
+        return {"nats": sum(sums) / sum(counts)}
+
+    @classmethod
+    def _prepare(cls, config: RunConfig, folder: Path) -> None:
+        """The parts into the run's cache; the vocabularies of the first."""
+        data = config.data
+        cls.read_parts(data, folder)
+        if config.model_name not in COUNTED and not (folder / TARGET).exists():
+            train = list(map(Example.from_json, parts.prepared(folder).train))
+            encoder = Encoder.fit(cls.learnt(data, train), data)
+            if getattr(config.model, "shared", False) and not encoder.joint:
+                raise ConfigError(
+                    "--model.shared needs one vocabulary for both sides: --data.joint, and one level"
+                )
+            encoder.save(folder)
+
+    @classmethod
+    def _fit(
+        cls,
+        config: RunConfig,
+        run: RunDirectory,
+        train: list[Example],
+        valid: list[Example] | None,
+        workers: Workers,
+    ) -> Outcome:
+        torch.manual_seed(config.seed)
+        encoder = Encoder.load(run.path, reverse=config.data.reverse)
+        pairs = _short(config, encoder, train)
+        sizes: dict[str, Any] = {
+            "source_size": len(encoder.source),
+            "target_size": len(encoder.target),
+        }
+        sizes |= asdict(config.model)
+        model = parts.build(lambda: Seq2Seq(**sizes))
+        source = BucketLoader(
+            pairs.lengths,
+            pairs.batch,
+            batch_size=config.training.batch_size,
+            seed=config.seed,
+            rows=workers.rows,
+            max_tokens=TOKENS,
+        )
+
+        def validate(model: torch.nn.Module) -> dict[str, float]:
+            assert isinstance(model, Seq2Seq)
+            assert valid is not None
+            return cls.validate(Network(model, encoder), valid)
+
+        outcome = Trainer(
+            model,
+            source,
+            config=config.training,
+            run=run,
+            validate=None if valid is None else validate,
+            monitor=cls.monitor,
+            seed=config.seed,
+            device=config.device,
+            precision=config.precision,
+        ).fit()
+        if not outcome.interrupted and run.writer:
+            files = {"files": parts.digests(run.path, (SOURCE, TARGET))}
+            run.write_model(model, cls.description(config) | {"sizes": sizes} | files)
+        return outcome
+
+    @classmethod
+    def _count(cls, config: RunConfig, run: RunDirectory, train: list[Example]) -> None:
+        """Fits a model that counts symbols."""
+        description = cls.description(config)
+        counted = cls.trained.counted(
+            COUNTED[config.model_name](**asdict(config.model)), description
+        )
+        counted.fit(train)
+        run.write_model(counted.model.arrays(), description)
 
 
-def _prepare(config: RunConfig, folder: Path) -> None:
-    """Reads the pairs of all parts into the run's cache and learns the vocabularies of the first."""
-    data = config.data
-    fields = PairFields(data.source, data.target)
-
-    def read(path: Path) -> Iterator[dict[str, Any]]:
-        return (example.to_json() for example in read_examples(path, fields))
-
-    parts.prepare(data, folder, read)
-    if config.model_name not in COUNTED and not (folder / TARGET).exists():
-        train = [Example.from_json(example) for example in parts.prepared(folder).train]
-        encoder = Encoder.fit(train, data)
-        if config.model.shared and not encoder.joint:
-            raise ConfigError(
-                "--model.shared needs one vocabulary for both sides: --data.joint, and one level"
-            )
-        encoder.save(folder)
-
-
-def _description(config: RunConfig) -> dict[str, Any]:
-    """What every model's ``model.json`` says."""
-    data = config.data
-    fields = {"source": data.source, "target": list(data.target), "header": None}
-    return {
-        "task": TASK,
-        "kind": config.model_name,
-        "fields": fields,
-        "lowercase": data.lowercase,
-        "reverse": data.reverse,
-    }
-
-
-def _train(
-    config: RunConfig,
-    run: RunDirectory,
-    train: list[Example],
-    valid: list[Example] | None,
-    workers: Workers,
-) -> Outcome:
-    torch.manual_seed(config.seed)
-    encoder = Encoder.load(run.path, reverse=config.data.reverse)
-    pairs = encoder.encode(train, longest=config.data.max_length)
+def _short(config: RunConfig, encoder: Encoder, train: Sequence[Example]) -> Encoded:
+    """The pairs in numbers, without the long ones, of which there is a word in the log."""
+    longest = config.data.max_length
+    pairs = encoder.encode(train, longest=longest)
     if not pairs.targets:
         raise DataError(
-            f"no pair has at most {config.data.max_length} symbols a side; "
-            "give --data.max-length more, or 0",
+            f"no pair has at most {longest} symbols a side; give --data.max-length more, or 0",
             path=config.data.train,
         )
     if len(pairs.targets) < len(train):
@@ -116,53 +194,6 @@ def _train(
             "--data.max-length 0 takes all",
             len(train) - len(pairs.targets),
             len(train),
-            config.data.max_length,
+            longest,
         )
-    sizes: dict[str, Any] = {
-        "source_size": len(encoder.source),
-        "target_size": len(encoder.target),
-    }
-    sizes |= asdict(config.model)
-    model = parts.build(lambda: Seq2Seq(**sizes))
-    source = BucketLoader(
-        pairs.lengths,
-        pairs.batch,
-        batch_size=config.training.batch_size,
-        seed=config.seed,
-        rows=workers.rows,
-        max_tokens=TOKENS,
-    )
-    held = None if valid is None else encoder.encode(valid)
-
-    def validate(model: torch.nn.Module) -> dict[str, float]:
-        assert isinstance(model, Seq2Seq)
-        assert held is not None
-        sums, counts = zip(*Network(model, encoder).encoded_nats(held), strict=True)
-        return {"nats": sum(sums) / sum(counts)}
-
-    outcome = Trainer(
-        model,
-        source,
-        config=config.training,
-        run=run,
-        validate=None if held is None else validate,
-        monitor="nats",
-        seed=config.seed,
-        device=config.device,
-        precision=config.precision,
-    ).fit()
-    if not outcome.interrupted and run.writer:
-        files = {"files": parts.digests(run.path, (SOURCE, TARGET))}
-        run.write_model(model, _description(config) | {"sizes": sizes} | files)
-    return outcome
-
-
-def _count(config: RunConfig, run: RunDirectory, train: list[Example]) -> None:
-    """Fits a model that counts words."""
-
-    def words(text: str) -> list[str]:
-        return (text.lower() if config.data.lowercase else text).split()
-
-    model = COUNTED[config.model_name](**asdict(config.model))
-    model.fit([(words(e.source), words(e.references[0])) for e in train])
-    run.write_model(model.arrays(), _description(config))
+    return pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from unrolled.data.batch import PairsBatch, Sequences
 from unrolled.data.pairs import PairFields, read_pairs
 from unrolled.data.segment import END, START, Segmenter
 from unrolled.errors import DataError
-from unrolled.tasks.translation_options import TranslationData
+from unrolled.tasks.translation_options import Level
 
 SOURCE, TARGET = "source.json", "target.json"
 Ids = NDArray[np.int64]
@@ -50,6 +50,31 @@ def read_examples(path: Path, fields: PairFields) -> Iterator[Example]:
         yield Example(pair.source, pair.references)
 
 
+class Cutting(Protocol):
+    """What a task's data options say about the symbols of either side; see ``TranslationData``."""
+
+    @property
+    def level(self) -> Level: ...
+
+    @property
+    def target_level(self) -> Level | None: ...
+
+    @property
+    def vocabulary_size(self) -> int: ...
+
+    @property
+    def joint(self) -> bool: ...
+
+    @property
+    def lowercase(self) -> bool: ...
+
+    @property
+    def lowercase_target(self) -> bool: ...
+
+    @property
+    def reverse(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Encoder:
     """Texts of both sides to numbers and back.
@@ -64,18 +89,19 @@ class Encoder:
     reverse: bool
 
     @classmethod
-    def fit(cls, examples: Sequence[Example], data: TranslationData) -> Encoder:
-        """Learns the symbols of the training part."""
+    def fit(cls, examples: Sequence[Example], data: Cutting) -> Encoder:
+        """Learns the symbols of the training part: of the sources and first references."""
         sources = [example.source for example in examples]
         targets = [example.references[0] for example in examples]
         level = data.target_level or data.level
-        options: dict[str, Any] = {"size": data.vocabulary_size, "lowercase": data.lowercase}
-        if data.joint and level == data.level:
-            both = Segmenter.fit(sources + targets, kind=level, **options)
+        of_source: dict[str, Any] = {"size": data.vocabulary_size, "lowercase": data.lowercase}
+        of_target = {**of_source, "lowercase": data.lowercase_target}
+        if data.joint and level == data.level and of_source == of_target:
+            both = Segmenter.fit(sources + targets, kind=level, **of_source)
             return cls(both, both, data.reverse)
         return cls(
-            Segmenter.fit(sources, kind=data.level, **options),
-            Segmenter.fit(targets, kind=level, **options),
+            Segmenter.fit(sources, kind=data.level, **of_source),
+            Segmenter.fit(targets, kind=level, **of_target),
             data.reverse,
         )
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from unrolled.baselines.ibm1 import IBM1
+from unrolled.baselines.joint_ngram import JointNGram
 from unrolled.baselines.phrase_memory import PhraseMemory
 from unrolled.baselines.retrieval import Retrieval
 from unrolled.data.buckets import in_order
-from unrolled.data.segment import END, START
-from unrolled.decoding.beam import BeamOptions, beam
+from unrolled.data.segment import END, START, UNKNOWN
+from unrolled.decoding.beam import beam
+from unrolled.decoding.draws import draw, generators
+from unrolled.decoding.ensemble import Ensemble
+from unrolled.decoding.hypotheses import Hypothesis
 from unrolled.decoding.sample import StepModel
 from unrolled.errors import ConfigError
 from unrolled.models.seq2seq import Seq2Seq
+from unrolled.models.translating import Translating
+from unrolled.tasks.search import LONGEST, Search
 from unrolled.tasks.translation_data import Encoded, Encoder, Example
 
 BATCH, TOKENS = 64, 8192  # sentences searched together, and their symbols at most
-LONGEST = 10_000  # symbols of an output, whatever the source
 GROWTH, EXTRA = 2, 10  # an output has at most so many times the source's symbols, and so many more
 
 
@@ -38,8 +44,19 @@ class Translation:
 class Translator(Protocol):
     """A trained model of translation."""
 
-    def translate(self, texts: Sequence[str], options: BeamOptions) -> list[list[Translation]]:
-        """The best translations of each text, best first, at least one."""
+    def translate(
+        self,
+        texts: Sequence[str],
+        search: Search,
+        *,
+        n_best: int = 1,
+        numbers: Sequence[int] | None = None,
+    ) -> list[list[Translation]]:
+        """The best translations of each text, best first, at least one; or samples, in no order.
+
+        Args:
+            numbers: of the texts, which decide their samples; their places when None.
+        """
 
     def nats(self, examples: Sequence[Example]) -> list[tuple[float, int]] | None:
         """For each pair the summed nats of its target and how many symbols they are; None: no such."""
@@ -51,32 +68,48 @@ class Network:
     def __init__(self, model: Seq2Seq, encoder: Encoder) -> None:
         self.model, self.encoder = model, encoder
 
-    def translate(self, texts: Sequence[str], options: BeamOptions) -> list[list[Translation]]:
-        """By beam search."""
-        if options.coverage_penalty and self.model.first is None:
+    @property
+    def steps(self) -> StepModel:
+        """What says the targets."""
+        return self.model  # type: ignore[return-value]
+
+    def start(self, texts: Sequence[str]) -> Any:
+        """The state before the first symbol of each text's target."""
+        source = self.encoder.sources(texts)
+        return self.model.start_from(source.to(self.model.embedding.device))
+
+    def check_coverage(self) -> None:
+        """ConfigError unless a coverage penalty can be computed."""
+        if self.model.first is None:
             raise ConfigError(
                 f"the coverage penalty needs attention in each step, and this model has "
                 f"{self.model.kind}; set it to 0"
             )
-        model: StepModel = self.model  # type: ignore[assignment]
-        ids = [self.encoder.source_ids(text) for text in texts]
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        search: Search,
+        *,
+        n_best: int = 1,
+        numbers: Sequence[int] | None = None,
+    ) -> list[list[Translation]]:
+        """By beam search, or drawn."""
+        if search.coverage_penalty:
+            self.check_coverage()
+        find = self._drawn(search, n_best) if search.sample else self._beam(search, n_best)
+        lengths = np.array([len(self.encoder.source_ids(text)) for text in texts], dtype=np.int64)
+        named = range(len(texts)) if numbers is None else numbers
+        shortest = (search.min_length or 0) + 1
         found: list[list[Translation]] = [[] for _ in texts]
-        lengths = np.array([len(row) for row in ids], dtype=np.int64)
         for rows in in_order(lengths, BATCH, max_tokens=TOKENS):
-            source = self.encoder.sources([texts[row] for row in rows.tolist()])
-            limits = (GROWTH * source.lengths + EXTRA).clamp(
-                options.min_length + 1, options.max_length
-            )
+            given = [texts[row] for row in rows.tolist()]
+            sources = torch.from_numpy(lengths[rows])
+            limits = (GROWTH * sources + EXTRA).clamp(shortest, max(LONGEST, shortest))
+            if search.max_length is not None:
+                limits = torch.full_like(limits, search.max_length)
             with torch.inference_mode():
-                best = beam(
-                    model,
-                    self.model.start_from(source.to(self.model.embedding.device)),
-                    start=START,
-                    end=END,
-                    options=options,
-                    limits=limits,
-                    source_lengths=source.lengths,
-                )
+                best = find(given, limits, sources, [named[row] for row in rows.tolist()])
             for row, hypotheses in zip(rows.tolist(), best, strict=True):
                 found[row] = [
                     Translation(self.encoder.target.decode(h.tokens), h.score, h.log_prob)
@@ -84,54 +117,180 @@ class Network:
                 ]
         return found
 
+    def _beam(self, search: Search, n_best: int) -> Find:
+        options = search.beam(n_best)
+
+        def find(
+            texts: Sequence[str], limits: Tensor, lengths: Tensor, numbers: Sequence[int]
+        ) -> list[list[Hypothesis]]:
+            return beam(
+                self.steps,
+                self.start(texts),
+                start=START,
+                end=END,
+                options=options,
+                limits=limits,
+                source_lengths=lengths,
+            )
+
+        return find
+
+    def _drawn(self, search: Search, copies: int) -> Find:
+        options = search.draws(never=(UNKNOWN, START))
+
+        def find(
+            texts: Sequence[str], limits: Tensor, lengths: Tensor, numbers: Sequence[int]
+        ) -> list[list[Hypothesis]]:
+            chances = generators(search.seed or 0, numbers, copies)
+            state = self.start(texts)
+            return draw(
+                self.steps, state, chances, start=START, end=END, options=options, limits=limits
+            )
+
+        return find
+
     def nats(self, examples: Sequence[Example]) -> list[tuple[float, int]]:
         """By one pass with the targets given."""
         return self.encoded_nats(self.encoder.encode(examples))
 
     def encoded_nats(self, encoded: Encoded) -> list[tuple[float, int]]:
         """The same of pairs in numbers."""
-        found: list[tuple[float, int]] = [(0.0, 0)] * len(encoded.targets)
-        with torch.no_grad():
-            for rows in in_order(encoded.lengths, BATCH, max_tokens=TOKENS):
-                batch = encoded.batch(rows).to(self.model.embedding.device)
-                assert batch.inputs is not None
-                assert batch.targets is not None
-                log_probs = self.model.head(self.model(batch)[0])
-                nats = -log_probs.gather(1, batch.targets[batch.inputs.mask][:, None])[
-                    :, 0
-                ].double()
-                pieces = torch.split(nats.cpu(), batch.inputs.lengths.tolist())
-                for row, piece in zip(rows.tolist(), pieces, strict=True):
-                    found[row] = (float(piece.sum()), len(piece))
+        return [(-float(each.sum()), len(each)) for each in self.log_probs(encoded)]
+
+    @torch.no_grad()
+    def log_probs(self, encoded: Encoded) -> list[Tensor]:
+        """For each pair the natural logarithms of its target's symbols, the end's last, float64."""
+        found: list[Tensor] = [torch.empty(0)] * len(encoded.targets)
+        for rows in in_order(encoded.lengths, BATCH, max_tokens=TOKENS):
+            batch = encoded.batch(rows).to(self.model.embedding.device)
+            assert batch.inputs is not None
+            assert batch.targets is not None
+            table = self.model.head(self.model(batch)[0])
+            chosen = table.gather(1, batch.targets[batch.inputs.mask][:, None])[:, 0].double()
+            pieces = torch.split(chosen.cpu(), batch.inputs.lengths.tolist())
+            for row, piece in zip(rows.tolist(), pieces, strict=True):
+                found[row] = piece
         return found
+
+    def told(self, text: str) -> StepModel:
+        """A model of this text's target alone, whose states are tensors and tuples."""
+        return _Told(self.model, self.start([text]))
+
+
+# Texts, their limits [B] and source lengths [B], and their numbers: the hypotheses of each.
+Find = Callable[[Sequence[str], Tensor, Tensor, Sequence[int]], list[list[Hypothesis]]]
+
+
+class Networks(Network):
+    """Several as one: in each step the average of their distributions (:mod:`unrolled.decoding.ensemble`).
+
+    Args:
+        members: at least one; their targets have the same symbols, their sources need not.
+    """
+
+    def __init__(self, members: Sequence[Network]) -> None:
+        super().__init__(members[0].model, members[0].encoder)
+        self.members = tuple(members)
+        self._ensemble = Ensemble([member.steps for member in self.members])
+
+    @property
+    def steps(self) -> StepModel:
+        return self._ensemble
+
+    def start(self, texts: Sequence[str]) -> Any:
+        return tuple(member.start(texts) for member in self.members)
+
+    def check_coverage(self) -> None:
+        for member in self.members:
+            member.check_coverage()
+            mine, other = self.encoder, member.encoder
+            if mine.source != other.source or mine.reverse != other.reverse:
+                raise ConfigError(
+                    "the coverage penalty of several models needs one vocabulary of their sources, read "
+                    "in one direction; set it to 0"
+                )
+
+    def nats(self, examples: Sequence[Example]) -> list[tuple[float, int]]:
+        total: list[Tensor] = []
+        for member in self.members:
+            own = member.log_probs(member.encoder.encode(examples))
+            pairs = zip(total, own, strict=True)
+            total = [torch.logaddexp(a, b) for a, b in pairs] if total else own
+        less = math.log(len(self.members))
+        return [(-float((each - less).sum()), len(each)) for each in total]
+
+    def told(self, text: str) -> StepModel:
+        return Ensemble([member.told(text) for member in self.members])
+
+
+class _Told:
+    """What a network says of one source: states are those of the decoder, without the source."""
+
+    def __init__(self, model: Seq2Seq, begun: Translating) -> None:
+        self._model, self._begun = model, begun
+
+    def start(self, batch_size: int) -> Any:
+        """The states before the first symbol."""
+        return self._begun.select(self._rows(batch_size)).states
+
+    def step(self, tokens: Tensor | None, state: Any) -> tuple[Tensor, Any]:
+        """Reads symbols [R]; log-probabilities [R, V] and the new states."""
+        assert tokens is not None
+        whole = self._begun.select(self._rows(len(tokens))).after(state)
+        log_probs, following = self._model.step(tokens, whole)
+        return log_probs, following.states
+
+    def _rows(self, count: int) -> Tensor:
+        return torch.zeros(count, dtype=torch.int64, device=self._model.embedding.device)
 
 
 class Counted:
-    """A model that counted words: a dictionary, phrases, or remembered pairs."""
+    """A model that counts symbols: a dictionary, phrases, pieces of both sides, or remembered pairs.
 
-    def __init__(self, model: IBM1 | PhraseMemory | Retrieval, *, lowercase: bool) -> None:
-        self.model, self.lowercase = model, lowercase
+    Args:
+        model: one of :data:`COUNTED`.
+        source, target: cut a text of either side into its symbols.
+        space: stands between the symbols of a target.
+    """
 
-    def words(self, text: str) -> list[str]:
-        """What the model reads."""
-        return (text.lower() if self.lowercase else text).split()
+    def __init__(
+        self,
+        model: IBM1 | PhraseMemory | JointNGram | Retrieval,
+        *,
+        source: Callable[[str], list[str]],
+        target: Callable[[str], list[str]],
+        space: str = " ",
+    ) -> None:
+        self.model, self.source, self.target, self.space = model, source, target, space
 
-    def translate(self, texts: Sequence[str], options: BeamOptions) -> list[list[Translation]]:
-        """By the model's own search; several only from phrases and remembered pairs."""
-        return [self._best(self.words(text), options.n_best) for text in texts]
+    def fit(self, examples: Sequence[Example]) -> None:
+        """Learns the first reference of each pair."""
+        self.model.fit([(self.source(e.source), self.target(e.references[0])) for e in examples])
 
-    def _best(self, words: list[str], count: int) -> list[Translation]:
-        if isinstance(self.model, IBM1):
-            return [Translation(" ".join(self.model.translate(words)), 0.0)]
-        if isinstance(self.model, PhraseMemory):
-            found = self.model.n_best(words, count)
-            return [Translation(" ".join(text), score) for text, score in found] or [
-                Translation("", -math.inf)
+    def translate(
+        self,
+        texts: Sequence[str],
+        search: Search,
+        *,
+        n_best: int = 1,
+        numbers: Sequence[int] | None = None,
+    ) -> list[list[Translation]]:
+        """By the model's own search; a dictionary has one translation only."""
+        return [
+            [
+                Translation(self.space.join(symbols), score)
+                for symbols, score in self._best(self.source(text), n_best)
             ]
-        answers = self.model.answer(words, count)
-        return [Translation(" ".join(a.tokens), a.score) for a in answers] or [
-            Translation("", -math.inf)
+            or [Translation("", -math.inf)]
+            for text in texts
         ]
+
+    def _best(self, symbols: list[str], count: int) -> Sequence[tuple[Sequence[str], float]]:
+        if isinstance(self.model, IBM1):
+            return [(self.model.translate(symbols), 0.0)]
+        if isinstance(self.model, (PhraseMemory, JointNGram)):
+            return self.model.n_best(symbols, count)
+        return [(answer.tokens, answer.score) for answer in self.model.answer(symbols, count)]
 
     def nats(self, examples: Sequence[Example]) -> None:
         """None: of these models none has a probability of whole targets, where they end among it."""
@@ -141,15 +300,6 @@ class Counted:
 COUNTED: dict[str, type[Any]] = {
     "dictionary": IBM1,
     "phrases": PhraseMemory,
+    "joint-ngram": JointNGram,
     "retrieval": Retrieval,
 }
-
-
-def searching(size: int, n_best: int) -> BeamOptions:
-    """The options of a search: the usual size unless one is given, and never fewer than ``n_best``.
-
-    >>> searching(0, 8).size
-    8
-    """
-    options = BeamOptions(size=size or max(5, n_best), max_length=LONGEST)
-    return replace(options, n_best=max(1, n_best))
