@@ -12,10 +12,13 @@ from __future__ import annotations
 from corpora import arguments, data_folder
 from labelled import measure
 
-MODELS = {
-    "joint-ngram": ("joint-ngram", {}, 1),
-    "recurrent": ("recurrent", {"training.max-minutes": "30"}, 2),
+NETWORK = {
+    "training.batch-size": "128",
+    "training.learning-rate": "0.003",
+    "training.max-epochs": "12",
+    "training.max-minutes": "30",
 }
+MODELS = {"joint-ngram": ("joint-ngram", {}, 1), "recurrent": ("recurrent", NETWORK, 2)}
 
 
 def main() -> None:

@@ -30,19 +30,17 @@ def main() -> None:
             data[f"data.{part}"] = str(
                 write_rows(place / f"{part}{classes}.tsv", dict.fromkeys(rows))
             )
-        models = {
-            f"bag-of-words {classes}": ("bag-of-words", {}),
-            f"recurrent {classes}": ("recurrent", RECURRENT),
-        }
-        measure(
-            "sst",
-            "classification",
-            models,
-            [data],
-            chosen.output,
-            metrics=("accuracy",),
-            split=split,
-        )
+        for seeds, name, options in ((1, "bag-of-words", {}), (3, "recurrent", RECURRENT)):
+            measure(
+                "sst",
+                "classification",
+                {f"{name} {classes}": (name, options)},
+                [data],
+                chosen.output,
+                metrics=("accuracy",),
+                seeds=1 if chosen.tune else seeds,
+                split=split,
+            )
 
 
 if __name__ == "__main__":

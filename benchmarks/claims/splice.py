@@ -18,6 +18,8 @@ def main() -> None:
     rows = [
         line.split("\t") for line in lines(data_folder() / "splice_junctions" / "splice.tsv.gz")
     ][1:]
+    for row in rows:
+        row.append(" ".join(f"{place}{base}" for place, base in enumerate(row[2])))
     made = folds(rows, chosen.output / "splice" / "data")
     columns = {"data.label": "1", "data.text": "3", "data.level": "symbols"}
     data = [columns | {"data.train": str(train), "data.test": str(test)} for train, test in made]
@@ -27,10 +29,22 @@ def main() -> None:
         "window": ("window", {}),
         "recurrent": ("recurrent", RECURRENT),
     }
+    # The only one but the network that knows places: a logistic regression on each base at its place.
+    places = [{**of, "data.text": "4", "data.level": "words"} for of in data]
     split = "valid" if chosen.tune else "test"
-    measure(
-        "splice", "classification", models, data, chosen.output, metrics=("accuracy",), split=split
-    )
+    for of, chosen_models in (
+        (places, {"places": ("bag-of-words", {"model.ngrams": "1"})}),
+        (data, models),
+    ):
+        measure(
+            "splice",
+            "classification",
+            chosen_models,
+            of,
+            chosen.output,
+            metrics=("accuracy",),
+            split=split,
+        )
 
 
 if __name__ == "__main__":
