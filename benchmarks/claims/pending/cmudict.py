@@ -15,8 +15,7 @@ from labelled import measure
 NETWORK = {
     "training.batch-size": "128",
     "training.learning-rate": "0.003",
-    "training.max-epochs": "12",
-    "training.max-minutes": "30",
+    "training.max-epochs": "7",
 }
 MODELS = {"joint-ngram": ("joint-ngram", {}, 1), "recurrent": ("recurrent", NETWORK, 2)}
 
