@@ -36,6 +36,7 @@ PAIR = RecurrentExecutor(
 COPYING: dict[str, Any] = {
     "kind": "copying",
     "length": 3,
+    "curriculum": "none",
     "examples": 320,
     "valid_examples": 20,
     "test_examples": 40,
@@ -44,6 +45,7 @@ COPYING: dict[str, Any] = {
 
 def trained(output: Path, model: Any, data: dict[str, Any] | None = None, **training: Any) -> Any:
     how: dict[str, Any] = {"max_epochs": 1, "batch_size": 32, "learning_rate": 2e-2}
+    how["warmup_steps"] = 0
     name = "ngram" if isinstance(model, NGramExecutor) else "recurrent"
     config = RunConfig(
         "execution",
@@ -265,6 +267,7 @@ def test_options_that_do_not_go(tmp_path: Path) -> None:
         ({"length": 0}, "--data.length is 1 to 18"),
         ({"nesting": 2}, "--data.nesting is 1 for addition"),
         ({"examples": 0}, "--data.examples 0: expected 1 or more"),
+        ({"curriculum_share": 0.0}, "--data.curriculum-share 0.0: expected above 0"),
         ({"kind": "copying", "up_to": True}, "--data.up-to is for additions"),
     ):
         with pytest.raises(ConfigError, match=expected):
@@ -288,5 +291,10 @@ def test_a_curriculum_moves_with_the_training(
 
     monkeypatch.setattr(Characters, "batch", noted)
     data = {"kind": "addition", "length": 4, "curriculum": "naive", "examples": 64}
-    trained(tmp_path / "run", STREAM, data, batch_size=16, max_epochs=4)
+    trained(tmp_path / "half", STREAM, data, batch_size=16, max_epochs=4)
+    assert seen == [1] * 2 + [2] * 2 + [3] * 2 + [4] * 10
+    seen.clear()
+    trained(
+        tmp_path / "whole", STREAM, data | {"curriculum_share": 1.0}, batch_size=16, max_epochs=4
+    )
     assert seen == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4

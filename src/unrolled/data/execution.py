@@ -260,14 +260,14 @@ class ExampleLoader(Generic[B]):
     """Batches of examples of which every one is new, exactly resumable.
 
     Batch ``k`` of all epochs holds the examples from ``k * batch_size`` on, at the stage of the curriculum
-    that comes after ``k / total`` of the training.
+    that comes after ``k / total`` of its stages.
 
     Args:
         source: the examples.
         collate: makes a batch of some of them.
         batch_size: examples of a batch, over all processes.
         batches: of an epoch.
-        total: batches of the whole training; None where that is not known.
+        total: batches in which the stages of the curriculum pass; None where that is not known.
         rows: those of each batch that are this process's, for instance ``slice(rank, None, processes)``.
 
     Raises:

@@ -108,12 +108,13 @@ def _train(config: RunConfig, run: RunDirectory, workers: Workers) -> Outcome:
     batches = max(1, config.data.examples // training.batch_size)
     updates = training.max_epochs * -(-batches // training.accumulate)
     limits = [limit for limit in (training.max_steps, updates) if limit]
+    staged = config.data.curriculum_share * training.accumulate
     source = ExampleLoader(
         generator(config.data, "train", seed=config.seed),
         characters.batch,
         batch_size=training.batch_size,
         batches=batches,
-        total=min(limits) * training.accumulate if limits else None,
+        total=max(1, round(min(limits) * staged)) if limits else None,
         rows=workers.rows,
     )
     examples = _held(run.path)

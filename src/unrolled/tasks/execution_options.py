@@ -24,6 +24,8 @@ class ExecutionData:
         curriculum: How hard the training's examples are: none (all as hard as length and nesting say), naive
             (by stages, longer and then more deeply nested), mix (drawn anew for each example), combined (four
             of five as naive, one as mix). What is measured is always as hard as length and nesting say.
+        curriculum_share: Share of the training in which the stages of naive and combined pass, each in equal
+            time; what is left is as the last one, which is as hard as length and nesting say.
         up_to: Numbers to add have any number of digits up to length, each as often, in all parts.
         reverse: Read texts from the last character to the first.
         double: Read texts twice, with a semicolon between.
@@ -36,17 +38,22 @@ class ExecutionData:
     kind: Literal["addition", "programs", "copying"] = "addition"
     length: int = 5
     nesting: int = 1
-    curriculum: Literal["none", "naive", "mix", "combined"] = "none"
+    curriculum: Literal["none", "naive", "mix", "combined"] = "combined"
+    curriculum_share: float = 0.5
     up_to: bool = False
     reverse: bool = False
     double: bool = False
     reverse_target: bool = False
-    examples: int = 50_000
+    examples: int = 100_000
     valid_examples: int = 1000
     test_examples: int = 5000
 
     def __post_init__(self) -> None:
         at_least(self, "data", {"examples": 1, "valid_examples": 0, "test_examples": 0})
+        if not 0 < self.curriculum_share <= 1:
+            raise ConfigError(
+                f"--data.curriculum-share {self.curriculum_share}: expected above 0, at most 1"
+            )
         from unrolled.data.execution import Execution  # reads numpy, which --help does without
 
         Execution(self.kind, self.length, self.nesting, self.curriculum, up_to=self.up_to)
@@ -80,7 +87,7 @@ class RecurrentExecutor:
     form: Literal["stream", "encoder-decoder"] = "stream"
     cell: str = "lstm"
     hidden_size: int = 256
-    num_layers: int = 2
+    num_layers: int = 1
     embedding_size: int = 64
     tied: bool = False
     dropout: float = 0.0
@@ -106,7 +113,7 @@ class NGramExecutor:
             targets look like.
     """
 
-    order: int = 8
+    order: int = 6
 
     def __post_init__(self) -> None:
         at_least(self, "model", {"order": 1})
@@ -117,6 +124,8 @@ class ExecutionTraining(TrainingConfig):
     """As :class:`~unrolled.training.config.TrainingConfig`, with defaults for these examples.
 
     Attributes:
+        learning_rate: The learning rate before the schedule's factor. 0 takes 3e-3 for adam and adamw,
+            and for other optimisers their usual: 1e-3 rmsprop, 1e-2 adagrad, 1 adadelta, 0.1 sgd.
         max_epochs: Times that data.examples new examples are learnt from. 0 sets no limit.
         batch_size: Examples in a batch of all processes together.
         window: Has no effect here: texts are read whole.
@@ -124,3 +133,9 @@ class ExecutionTraining(TrainingConfig):
 
     max_epochs: int = 20
     batch_size: int = 64
+    warmup_steps: int = 200
+
+    def __post_init__(self) -> None:
+        if self.learning_rate == 0 and self.optimiser in ("adam", "adamw"):
+            object.__setattr__(self, "learning_rate", 3e-3)
+        super().__post_init__()
