@@ -9,7 +9,7 @@
 #                   make sanitize SANITIZE=thread  looks for races instead
 #   make docs       docs/_build/html/index.html; a warning is an error
 #   make bench      benchmarks/*.py: speed, the tables of docs/performance.md
-#   make results    the commands of docs/results.md, in benchmarks/claims (two hours)
+#   make results    the commands of docs/results.md, in benchmarks/claims (four hours)
 #                   make results CLAIMS=temporal_xor   runs one of them
 #
 # PYTHON       the interpreter that creates .venv (default python3)
