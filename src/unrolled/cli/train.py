@@ -187,7 +187,9 @@ def _demand(
 
 
 def _example(task: str) -> str:
-    return f"for example: unrolled train {task} --data.train corpus.txt --output runs/first"
+    fields = {field.name for field in dataclasses.fields(tasks.OPTIONS[task].data)}
+    data = "--data.train corpus.txt " if "train" in fields else ""
+    return f"for example: unrolled train {task} {data}--output runs/first"
 
 
 def _absolute(config: RunConfig) -> RunConfig:

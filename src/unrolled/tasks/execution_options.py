@@ -43,7 +43,7 @@ class ExecutionData:
     up_to: bool = False
     reverse: bool = False
     double: bool = False
-    reverse_target: bool = False
+    reverse_target: bool = True
     examples: int = 100_000
     valid_examples: int = 1000
     test_examples: int = 5000
@@ -86,7 +86,7 @@ class RecurrentExecutor:
 
     form: Literal["stream", "encoder-decoder"] = "stream"
     cell: str = "lstm"
-    hidden_size: int = 256
+    hidden_size: int = 128
     num_layers: int = 1
     embedding_size: int = 64
     tied: bool = False
@@ -131,7 +131,7 @@ class ExecutionTraining(TrainingConfig):
         window: Has no effect here: texts are read whole.
     """
 
-    max_epochs: int = 20
+    max_epochs: int = 16
     batch_size: int = 64
     warmup_steps: int = 200
 
