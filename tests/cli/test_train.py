@@ -207,7 +207,6 @@ def test_a_missing_toml_is_named(run: Any) -> None:
     [
         (["language-modelling"], "--output is missing; for example: " + EXAMPLE),
         (["language-modelling", "--output", "r"], "--data.train is missing; for example: "),
-        (["execution"], "for example: unrolled train execution --output runs/first"),
         (["--output", "r"], "train needs a TASK before its options: one of language-modelling;"),
         (["language-modeling"], 'Did you mean "language-modelling"?'),
         (["language-modelling", "mixtrue"], 'Did you mean "mixture"?'),

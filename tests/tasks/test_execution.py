@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import unrolled
+from unrolled.cli import main
 from unrolled.config import RunConfig
 from unrolled.data.execution import Example
 from unrolled.errors import ConfigError, DataError, RunError
@@ -298,3 +299,8 @@ def test_a_curriculum_moves_with_the_training(
         tmp_path / "whole", STREAM, data | {"curriculum_share": 1.0}, batch_size=16, max_epochs=4
     )
     assert seen == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
+
+
+def test_the_example_of_a_command_names_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "execution"]) == 2
+    assert capsys.readouterr().err.endswith("unrolled train execution --output runs/first\n")
