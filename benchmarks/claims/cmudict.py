@@ -17,7 +17,7 @@ NETWORK = {
     "training.learning-rate": "0.003",
     "training.max-epochs": "7",
 }
-MODELS = {"joint-ngram": ("joint-ngram", {}, 1), "recurrent": ("recurrent", NETWORK, 2)}
+MODELS = {"joint-ngram": ("joint-ngram", {}, 1), "recurrent": ("recurrent", NETWORK, 1)}
 
 
 def main() -> None:
