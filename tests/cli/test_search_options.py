@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from unrolled import tasks
+from unrolled.cli import _one_line
 from unrolled.decoding.lattice_rescoring import RescoredPath
 from unrolled.metrics.evaluation import Evaluation
 from unrolled.tasks.search import Search
@@ -150,3 +151,9 @@ def test_lattices_of_a_translation_need_sources(unrolled: Any, runs: Path) -> No
     assert unrolled(*command, "--source", sources, "--with", runs / "two").out == "x a\nz b\n"
     missing = unrolled(*command, "--source", runs / "missing")
     assert "missing: no such file" in missing.err
+
+
+def test_what_does_not_fit_in_memory_is_no_defect() -> None:
+    told = _one_line(MemoryError("Unable to allocate 745. GiB"))
+    assert told == "not enough memory (Unable to allocate 745. GiB); ask for less at once"
+    assert "a defect of unrolled" in _one_line(KeyError("x"))

@@ -180,3 +180,12 @@ def test_strange_prompts_are_refused() -> None:
         sample(model, prompt=torch.zeros(1, 0).long(), length=1, state=model.start(1))
     with pytest.raises(ConfigError, match="the state has 2 sequences"):
         sample(model, prompt=torch.zeros(1, 1).long(), length=1, state=model.start(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_extreme_options_leave_a_distribution(dtype: torch.dtype) -> None:
+    """Also: a heat beyond the type's numbers allows nothing that was impossible."""
+    log_probs = torch.tensor([[math.log(0.7), math.log(0.3), -math.inf]], dtype=dtype)
+    hot = filter_log_probs(log_probs, temperature=1e308).exp()
+    assert hot[0].tolist() == pytest.approx([0.5, 0.5, 0.0])
+    assert filter_log_probs(log_probs, top_p=1e-320).exp()[0].tolist() == [1.0, 0.0, 0.0]

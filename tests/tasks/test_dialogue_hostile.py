@@ -212,6 +212,7 @@ def test_damaged_and_other_conversations(tmp_path: Path, runs: dict[str, Any], n
             {"conversation": "[]"},
             {"conversation": json.dumps(broken | {"answers": "Bob"})},
             {"conversation": json.dumps(broken | {"turns": 5})},
+            {"conversation": json.dumps(broken | {"heard": float("inf")})},
         )
     ):
         save_file(tensors, tmp_path / str(number), header | changed)

@@ -18,7 +18,7 @@ from unrolled.config import RunConfig
 from unrolled.data.execution import Example
 from unrolled.errors import ConfigError, DataError, RunError
 from unrolled.tasks.execution import Execution
-from unrolled.tasks.execution_data import Characters, generator
+from unrolled.tasks.execution_data import Characters, from_json, generator
 from unrolled.tasks.execution_models import NGram, searching
 from unrolled.tasks.execution_options import (
     ExecutionData,
@@ -304,3 +304,27 @@ def test_a_curriculum_moves_with_the_training(
 def test_the_example_of_a_command_names_no_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "execution"]) == 2
     assert capsys.readouterr().err.endswith("unrolled train execution --output runs/first\n")
+
+
+@pytest.mark.parametrize("model", [STREAM, NGramExecutor(order=3)])
+def test_a_beam_of_one_heeds_lengths(tmp_path: Path, model: Any) -> None:
+    run = trained(tmp_path / "run", model)
+    lines = [f"{i:03}" for i in range(8)]
+    long = list(run.predict(lines, search=Search(beam_size=1, min_length=6, max_length=9)))
+    assert all(6 <= len(text) <= 9 for text in long)
+    once = list(run.predict(lines, search=Search(beam_size=1, no_repeat_ngram=1)))
+    assert all(len(set(text)) == len(text) for text in once)
+
+
+def test_sizes_in_files(tmp_path: Path) -> None:
+    """Digits in a table count; what is no size is none."""
+    given = [10**30, -1, 2.0, None, "x", "9" * 5000, "3", 3]
+    made = [from_json({"source": "1", "target": "1", "length": each}) for each in given]
+    assert [example.length for example in made] == [0, 0, 0, 0, 0, 0, 3, 3]
+    run = trained(tmp_path / "run", NGramExecutor(order=3))
+    file = tmp_path / "file.jsonl"
+    file.write_text(
+        '{"source": "123", "target": "123", "length": 1%s}\n' % ("0" * 30)
+        + '{"source": "12", "target": "12", "length": 2}\n'
+    )
+    assert "     ?        ?         1" in run.evaluate(file).details

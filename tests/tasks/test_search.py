@@ -23,6 +23,8 @@ from unrolled.tasks.search import LONGEST, Search
         ({"min_length": -1}, "--min-length -1: expected 0 or more"),
         ({"max_length": 0}, "--max-length 0: expected 1 or more"),
         ({"min_length": 4, "max_length": 3}, "--min-length 4 is above --max-length 3"),
+        ({"max_length": 2**31}, "--max-length 2147483648: expected 1 to 2147483647"),
+        ({"min_length": 2**31}, "--min-length 2147483648: expected 0 to 2147483647"),
         ({"no_repeat_ngram": 0}, "--no-repeat-ngram 0: expected 1 or more"),
         ({"sample": True, "top_p": 0.0}, "--top-p 0.0: expected above 0, at most 1"),
         ({"sample": True, "top_p": 1.1}, "--top-p 1.1: expected above 0, at most 1"),

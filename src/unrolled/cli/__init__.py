@@ -212,6 +212,8 @@ def _one_line(error: Exception) -> str:
         return text
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({text or 'none is left'}); ask for less at once"
     return f"{type(error).__name__}: {text} (a defect of unrolled; --debug shows where)"
 
 

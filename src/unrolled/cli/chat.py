@@ -61,7 +61,7 @@ def chat(
     _require(top_k is None or top_k >= 1, f"--top-k {top_k}: expected 1 or more")
     _require(top_p is None or 0 < top_p <= 1, f"--top-p {top_p}: expected above 0, at most 1")
     _require(seed is None or 0 <= seed < 2**63, f"--seed {seed}: expected 0 to 2^63 - 1")
-    _require(beam_size >= 0, f"--beam-size {beam_size}: expected 0 or more")
+    _require(0 <= beam_size < 2**31, f"--beam-size {beam_size}: expected 0 to 2^31 - 1")
     _require(
         not (drawing and beam_size),
         "--beam-size searches, and --temperature, --top-k and --top-p draw; give one or the other",

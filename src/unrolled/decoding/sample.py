@@ -68,7 +68,8 @@ def filter_log_probs(
     if temperature == 0 or top_k == 1:
         best = log_probs.argmax(dim=-1, keepdim=True)
         return torch.full_like(log_probs, -math.inf).scatter(-1, best, 0.0)
-    temperature = max(temperature, torch.finfo(log_probs.dtype).tiny)
+    bounds = torch.finfo(log_probs.dtype)
+    temperature = min(max(temperature, bounds.tiny), bounds.max)
     kept = torch.log_softmax((log_probs - top) / temperature, dim=-1)
     if top_k is not None and top_k < kept.shape[-1]:
         values, places = kept.topk(top_k, dim=-1)
@@ -78,8 +79,9 @@ def filter_log_probs(
         values, places = kept.sort(dim=-1, descending=True, stable=True)
         mass = values.exp()
         above = mass.cumsum(dim=-1) - mass  # of the tokens likelier than this one
-        above[..., 0] = 0.0
-        values = values.masked_fill(above >= top_p, -math.inf)
+        tail = above >= top_p
+        tail[..., 0] = False  # however small top_p is
+        values = values.masked_fill(tail, -math.inf)
         kept = torch.log_softmax(torch.empty_like(kept).scatter(-1, places, values), dim=-1)
     return kept
 

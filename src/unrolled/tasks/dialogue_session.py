@@ -125,7 +125,7 @@ class Conversation:
             memory = self._talker.restore(tensors, turns)
         except RunError:
             raise
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
             raise RunError(f"{path}: damaged: {' '.join(str(error).split())}") from error
         self._memory, self._generator, self.heard = memory, generator, heard
         self.answers, self.asks = parts

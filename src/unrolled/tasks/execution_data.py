@@ -135,10 +135,15 @@ def to_json(example: Example) -> dict[str, Any]:
 
 def from_json(given: Mapping[str, Any]) -> Example:
     """The inverse; ``length`` and ``nesting`` may be missing, and are 0 then."""
-    length, nesting = (
-        value if type(value := given.get(name)) is int else 0 for name in ("length", "nesting")
-    )
+    length, nesting = (_size(given.get(name)) for name in ("length", "nesting"))
     return Example(given["source"], given["target"], length, nesting)
+
+
+def _size(given: object) -> int:
+    """A whole number, or its digits in a table's field; 0 for what is no size."""
+    if isinstance(given, str) and len(given) < 10 and given.isdecimal():
+        given = int(given)
+    return given if type(given) is int and 0 <= given < 2**31 else 0
 
 
 def read_examples(path: Path, characters: Characters) -> Iterator[Example]:

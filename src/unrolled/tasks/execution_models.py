@@ -177,7 +177,7 @@ def _search(
     model: Any, state: Any, start: int, options: BeamOptions
 ) -> list[list[tuple[tuple[int, ...], float]]]:
     """Tokens and log-probability of the outputs found for each row of the state, best first."""
-    if options.size == 1:
+    if options.size == 1 and not (options.min_length or options.no_repeat_ngram):
         one = greedy(model, state, start=start, end=END, max_length=options.max_length)
         return [[(h.tokens, h.log_prob)] for h in one]
     several = beam(model, state, start=start, end=END, options=options)

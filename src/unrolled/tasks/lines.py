@@ -91,12 +91,17 @@ class Lines(Generic[E, A]):
             raise _wrong(
                 f"no JSON ({error}); the lines before it are JSON objects", number
             ) from None
+        except RecursionError:
+            raise _wrong("nested too deeply; expected a flat JSON object", number) from None
         if not isinstance(given, dict):
             raise _wrong("no JSON object, as the lines before it are", number)
         try:
-            return given, self.record(given)
+            found = self.record(given)
         except ValueError as error:
             raise _wrong(str(error), number) from None
+        if "\\u" in line and not _is_unicode(json.dumps(given, ensure_ascii=False)):
+            raise _wrong("half of a surrogate pair in it; expected Unicode", number)
+        return given, found
 
     def _answers(
         self, waiting: Sequence[tuple[Mapping[str, Any] | None, E] | None], objects: bool
@@ -124,6 +129,16 @@ def _is_object(line: str) -> bool:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
+    except RecursionError:
+        return True  # whoever reads it says what is wrong
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse_constant(name: str) -> None:

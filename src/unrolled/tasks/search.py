@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BEAM_SIZE = 5  # outputs followed together, unless told otherwise
 LENGTH_PENALTY = 0.6
+GREATEST = 2**31 - 1  # of whole numbers but the seed
 LONGEST = 10_000  # symbols of an output that no limit was given for
 
 _BEAM = ("beam_size", "length_penalty", "coverage_penalty")
@@ -74,6 +75,8 @@ class Search:
                 value = getattr(self, name)
                 if value is not None and not least <= value < math.inf:
                     raise ConfigError(f"{flag(name)} {value}: expected {least} or more")
+                if name != "seed" and isinstance(value, int) and value > GREATEST:
+                    raise ConfigError(f"{flag(name)} {value}: expected {least} to {GREATEST}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ConfigError(f"--top-p {self.top_p}: expected above 0, at most 1")
         if self.seed is not None and self.seed >= 2**63:
