@@ -129,7 +129,7 @@ def test_the_other_part(piped: Any, runs: dict[str, Path]) -> None:
     ("text", "arguments", "code", "message"),
     [
         ("/sing\n", (), 1, "'/sing' is no command: expected /reset, /save FILE, /quit"),
-        ("/save\n", (), 1, "'/save' is no command"),
+        ("/save\n", (), 1, "/save needs a file: /save FILE"),
         ("/save no/such/folder/x\n", (), 1, "no/such/folder/x: cannot be written"),
         (b"\xff\n", (), 1, "<stdin>:1: byte 0xff"),
         ("", ("--speaker", "Bob"), 1, "--speaker 'Bob': nobody in training is called so"),

@@ -11,6 +11,7 @@ import pytest
 from unrolled import tasks
 from unrolled.cli import _one_line
 from unrolled.decoding.lattice_rescoring import RescoredPath
+from unrolled.errors import DataError
 from unrolled.metrics.evaluation import Evaluation
 from unrolled.tasks.search import Search
 
@@ -157,3 +158,18 @@ def test_what_does_not_fit_in_memory_is_no_defect() -> None:
     told = _one_line(MemoryError("Unable to allocate 745. GiB"))
     assert told == "not enough memory (Unable to allocate 745. GiB); ask for less at once"
     assert "a defect of unrolled" in _one_line(KeyError("x"))
+
+
+def test_a_bad_line_of_a_file_is_named_by_the_file(
+    unrolled: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(self: Searching, lines: Iterable[str], **options: Any) -> Iterator[str]:
+        yield next(iter(lines))
+        raise DataError("no JSON object", path="<input>", line=2)
+
+    monkeypatch.setattr(Searching, "predict", predict)
+    file = runs / "lines"
+    file.write_text("{}\n[1]\n")
+    ended = unrolled("predict", runs / "one", file)
+    assert (ended.code, ended.out) == (1, "{}\n")
+    assert ended.err == f"unrolled: error: {file}:2: no JSON object\n"

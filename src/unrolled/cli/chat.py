@@ -122,6 +122,8 @@ def _obeyed(conversation: Conversation, line: str) -> bool:
     if name == "/save" and rest.strip():
         conversation.save(rest.strip())
         print(f"saved: {rest.strip()}", file=sys.stderr)
+    elif name == "/save":
+        raise ConfigError("/save needs a file: /save FILE")
     elif name == "/reset" and not rest:
         conversation.reset()
         print("all that was said is forgotten", file=sys.stderr)

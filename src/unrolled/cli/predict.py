@@ -16,6 +16,7 @@ from unrolled.errors import DataError
 from unrolled.tasks.search import Search
 
 FILE_BATCH = 256  # lines of a file that are answered together
+INPUT = "<input>"  # how lines are named by those who know no file
 _Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
@@ -55,10 +56,16 @@ def predict(
     lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
     batch_size = 1 if file is None else FILE_BATCH
     answer = with_search(opened(run, others).predict, search, run)
-    for prediction in answer(
-        lines, probabilities=probabilities, n_best=n_best, batch_size=batch_size
-    ):
-        print(prediction, flush=file is None)
+    try:
+        for prediction in answer(
+            lines, probabilities=probabilities, n_best=n_best, batch_size=batch_size
+        ):
+            print(prediction, flush=file is None)
+    except DataError as error:
+        if file is None or error.path != INPUT:
+            raise
+        message = str(error).removeprefix(f"{INPUT}:{error.line}: ")
+        raise DataError(message, path=file, line=error.line) from error
     return 0
 
 
