@@ -10,7 +10,8 @@ likeliest that do not end are the next prefixes. Finished hypotheses are ranked 
    lp(Y) = \frac{(5 + |Y|)^\alpha}{(5 + 1)^\alpha} \;\text{or}\; |Y|^\alpha \\
    cp(X, Y) &= \beta \sum_i \log \min\Bigl(\sum_j p_{ij}, 1\Bigr)
 
-where |Y| counts all tokens drawn, the end too, and p_ij is the attention of step j to source position i.
+where :math:`|Y|` counts all tokens drawn, the end too, and p_ij is the attention of step j to source
+position i.
 
 A sentence is done when ``size`` hypotheses have finished (so that a beam of 1 is greedy decoding), at its
 limit of length, or when nothing can change its n best: a prefix of log-probability l ≤ 0 cannot end

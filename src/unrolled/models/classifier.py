@@ -33,9 +33,8 @@ class SequenceClassifier(nn.Module):
         outputs: K, how many labels there are; of no consequence for a number.
         words: W, of sequences of tokens, the unknown one among them; 0 for vectors.
         input_size: F, of sequences of vectors; 0 for tokens.
-        characters, word_size, character_size, character_hidden, word_dropout, vectors, tune_vectors,
-            cell: see :class:`~unrolled.layers.embedding.TokenEmbedding`.
         dropout: of embedded tokens, one mask for a whole sequence, and before the head.
+        embedding: the options of :class:`~unrolled.layers.embedding.TokenEmbedding`.
     """
 
     def __init__(
