@@ -43,6 +43,7 @@ def searched(function: Callable[..., int]) -> Callable[..., int]:
     own = signature(function, eval_str=True).parameters.values()
     every = [each for each in own if each.name != "search"]
     every += [parameter(option, _GROUP) for option in options(Search)]
+    # What inspect, and with it cyclopts, reads; the type of functions does not name it.
     command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
     command.__doc__ = function.__doc__
     return command

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unrolled.errors import ConfigError
-from unrolled.tasks.limits import at_least, held_out, shares
+from unrolled.tasks.language_modelling_options import KneserNeyModel, RecurrentModel
+from unrolled.tasks.limits import at_least, held_out
 from unrolled.training.config import TrainingConfig
 
 Level = Literal["bpe", "unigram", "words", "characters"]
@@ -51,58 +51,28 @@ class DialogueData:
 
 
 @dataclass(frozen=True)
-class RecurrentSpeaker:
+class RecurrentSpeaker(RecurrentModel):
     """One recurrent network that reads and speaks, turn after turn.
 
     Attributes:
-        cell: The recurrent unit; `unrolled info` lists them.
-        hidden_size: Units of each layer.
-        num_layers: Recurrent layers.
-        embedding_size: Size of a symbol's vector; 0 for hidden-size.
-        tied: Share the weights of embedding and output.
-        learn: Whose symbols the loss counts: everybody's, or those of data.speaker only. All are read.
         dropout: Share of units dropped between layers and before the output, the same all through a dialogue.
-        input_dropout: Likewise of the embedded inputs.
-        embedding_dropout: Share of symbols dropped altogether.
-        zoneout: Share of units that keep their previous value.
         recurrent_dropout: Share of units hidden from the recurrent products, the same all through a dialogue.
         weight_dropout: Share of the recurrent matrices' entries dropped in each batch.
-        residual: From the second layer on, add a layer's input to its output.
+        learn: Whose symbols the loss counts: everybody's, or those of data.speaker only. All are read.
     """
 
-    cell: str = "lstm"
-    hidden_size: int = 512
-    num_layers: int = 1
     embedding_size: int = 256
     tied: bool = True
-    learn: Literal["all", "speaker"] = "all"
     dropout: float = 0.4
     input_dropout: float = 0.2
-    embedding_dropout: float = 0.0
-    zoneout: float = 0.0
-    recurrent_dropout: float = 0.0
-    weight_dropout: float = 0.0
-    residual: bool = False
-
-    def __post_init__(self) -> None:
-        dropouts = ("dropout", "input_dropout", "embedding_dropout")
-        shares(self, "model", (*dropouts, "zoneout", "recurrent_dropout", "weight_dropout"))
-        at_least(self, "model", {"hidden_size": 1, "num_layers": 1, "embedding_size": 0})
+    learn: Literal["all", "speaker"] = "all"
 
 
 @dataclass(frozen=True)
-class SymbolGrams:
-    """An n-gram model (Kneser-Ney) of the same symbols, turn after turn.
-
-    Attributes:
-        order: n, context and predicted symbol together, 1 or more.
-    """
+class SymbolGrams(KneserNeyModel):
+    """An n-gram model (Kneser-Ney) of the same symbols, turn after turn."""
 
     order: int = 6
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.order <= 100:
-            raise ConfigError(f"--model.order {self.order}: expected 1 to 100")
 
 
 @dataclass(frozen=True)
