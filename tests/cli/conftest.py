@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,7 +96,7 @@ class FakeTrained:
     level = "characters"
 
     def evaluate(self, data: Path | None = None, *, split: str = "test") -> Evaluation:
-        return RESULT
+        return replace(RESULT, split=split)
 
     def predict(self, lines: Iterable[str], **options: Any) -> Iterator[str]:
         given = "".join(f" {name}={value}" for name, value in options.items() if value)

@@ -119,6 +119,12 @@ def test_reset_and_slashes(piped: Any, runs: dict[str, Path]) -> None:
     assert lines[2] == "hi there"
 
 
+def test_a_mistyped_command_ends_no_conversation(piped: Any, runs: dict[str, Path]) -> None:
+    ended = piped(runs["retrieval"], "hello\n/rest\n/save\ngoodbye\n")
+    assert (ended.code, ended.out) == (1, "hi there\nsee you\n")
+    assert ended.err.count("unrolled: error: ") == ended.err.count("\n") == 2
+
+
 def test_the_other_part(piped: Any, runs: dict[str, Path]) -> None:
     ended = piped(runs["recurrent"], "hi there\n", "--speaker", "USER", "--beam-size", 3)
     assert (ended.code, ended.err) == (0, "")
@@ -139,6 +145,7 @@ def test_the_other_part(piped: Any, runs: dict[str, Path]) -> None:
         ("", ("--top-k", "0"), 2, "--top-k 0: expected 1 or more"),
         ("", ("--beam-size", "2", "--top-k", "3"), 2, "give one or the other"),
         ("", ("--seed", "-1"), 2, "--seed -1"),
+        ("", ("--seed", "1"), 2, "--seed is of drawn replies; give --temperature, --top-k or"),
     ],
 )
 def test_what_is_wrong_is_said(

@@ -123,6 +123,12 @@ def test_help_has_a_group_of_searches(unrolled: Any) -> None:
         assert "--no-sample" not in out
 
 
+def test_a_file_is_no_other_run(unrolled: Any, runs: Path) -> None:
+    ended = unrolled("predict", runs / "one", "--with", runs / "two", runs / "lines")
+    assert (ended.code, ended.out) == (2, "")
+    assert "lines is a file and no run directory; give files before --with" in ended.err
+
+
 def test_average_needs_two(unrolled: Any, tmp_path: Path) -> None:
     ended = unrolled("average", tmp_path, "--output", tmp_path / "new", "--last", 1)
     assert (ended.code, ended.out) == (2, "")
@@ -142,11 +148,11 @@ def test_lattices_of_a_translation_need_sources(unrolled: Any, runs: Path) -> No
     sources = runs / "sources"
     sources.write_text("x y\n")
     ended = unrolled(*command, "--source", sources)
-    assert (ended.code, ended.out) == (1, "x y a\n")
-    assert "sources: 1 lines, and lattice 2 needs one; expected one for each lattice" in ended.err
+    assert (ended.code, ended.out) == (1, "")
+    assert "sources: 1 lines for 2 lattices; expected one each" in ended.err
     sources.write_text("x y\n\nz\n")
     ended = unrolled(*command, "--source", sources)
-    assert (ended.code, ended.out) == (1, "x y a\n b\n")
+    assert (ended.code, ended.out) == (1, "")
     assert "sources: 3 lines for 2 lattices; expected one each" in ended.err
     sources.write_text("x\nz\n")
     assert unrolled(*command, "--source", sources, "--with", runs / "two").out == "x a\nz b\n"

@@ -24,6 +24,14 @@ def test_evaluate_prints_json(unrolled: Any, tmp_path: Path) -> None:
     assert found["intervals"] == {"nats": [1.4, 1.6]}
 
 
+def test_the_part_to_choose_by(unrolled: Any, tmp_path: Path) -> None:
+    for options, split in (((), "test"), (("--split", "valid"), "valid")):
+        assert json.loads(unrolled("evaluate", tmp_path, "--json", *options).out)["split"] == split
+    ended = unrolled("evaluate", tmp_path, "--split", "valid", "--data.test", "t")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--split is of the run's own data; leave out --split or --data.test" in ended.err
+
+
 @pytest.mark.parametrize("command", ["evaluate", "predict", "generate"])
 def test_a_missing_run_is_refused(unrolled: Any, command: str) -> None:
     ended = unrolled(command, "no-such-run")

@@ -114,14 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("unrolled: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except UsageError as error:
-        _complain(str(error))
+        complain(str(error))
         return 2
     except Exception as error:
         if debug:
             import traceback
 
             traceback.print_exc()
-        _complain(_one_line(error))
+        complain(_one_line(error))
         return 1
 
 
@@ -217,6 +217,7 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text} (a defect of unrolled; --debug shows where)"
 
 
-def _complain(message: str) -> None:
+def complain(message: str) -> None:
+    """Says on the standard error what went wrong."""
     with contextlib.suppress(OSError):
         print(f"unrolled: error: {message}", file=sys.stderr)

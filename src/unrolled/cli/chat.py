@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
-from unrolled.cli import UsageError, single
+from unrolled.cli import UsageError, complain, single
 from unrolled.cli.predict import utf8_lines
 from unrolled.errors import ConfigError, DataError, UnrolledError
 
@@ -63,6 +63,10 @@ def chat(
     _require(seed is None or 0 <= seed < 2**63, f"--seed {seed}: expected 0 to 2^63 - 1")
     _require(0 <= beam_size < 2**31, f"--beam-size {beam_size}: expected 0 to 2^31 - 1")
     _require(
+        seed is None or drawing,
+        "--seed is of drawn replies; give --temperature, --top-k or --top-p, too",
+    )
+    _require(
         not (drawing and beam_size),
         "--beam-size searches, and --temperature, --top-k and --top-p draw; give one or the other",
     )
@@ -83,23 +87,36 @@ def chat(
             conversation.seed(seed)
     if speaker:
         conversation.play(speaker)
-    talk(conversation, manner)
-    return 0
+    return talk(conversation, manner)
 
 
-def talk(conversation: Conversation, manner: Manner) -> None:
-    """Answers lines of the standard input until it ends: with prompts on a terminal, else one by one."""
+def talk(conversation: Conversation, manner: Manner) -> int:
+    """Answers lines of the standard input until it ends: with prompts on a terminal, else one by one.
+
+    What cannot be done is said, and the conversation goes on; the exit code tells of it unless someone
+    has read it at a terminal.
+    """
     live = sys.stdin.isatty() and sys.stdout.isatty()
+    code = 0
     if live:
         print(f"{_COMMANDS}. You are {conversation.asks}.", file=sys.stderr)
     for line in _prompted(conversation) if live else utf8_lines(sys.stdin.buffer):
         try:
             if not _answered(conversation, manner, line, live=live):
-                return
+                break
         except UnrolledError as error:
-            if not live:
-                raise
-            print(error, file=sys.stderr)  # the conversation goes on
+            if live:
+                print(error, file=sys.stderr)
+            elif _is_command(line):
+                complain(str(error))
+                code = 1
+            else:
+                raise  # its answer would be missing
+    return code
+
+
+def _is_command(line: str) -> bool:
+    return line.startswith("/") and not line.startswith("//")
 
 
 def _answered(conversation: Conversation, manner: Manner, line: str, *, live: bool) -> bool:
@@ -108,7 +125,7 @@ def _answered(conversation: Conversation, manner: Manner, line: str, *, live: bo
         if not live:
             print(flush=True)  # nothing was said, nothing is answered
         return True
-    if line.startswith("/") and not line.startswith("//"):
+    if _is_command(line):
         return _obeyed(conversation, line)
     conversation.hear(line.removeprefix("/") if line.startswith("//") else line)
     text = conversation.reply(manner).text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from unrolled.cli import single
+from unrolled.cli import UsageError, single
 from unrolled.cli.searching import Others, opened, searched, with_search
 from unrolled.tasks.search import Search
 
@@ -27,6 +27,7 @@ def evaluate(
     /,
     *,
     data_test: _Test = None,
+    split: Literal["test", "valid"] | None = None,
     as_json: _Json = False,
     others: Others = None,
     search: Search | None = None,
@@ -36,11 +37,15 @@ def evaluate(
     Args:
         run: The run directory.
         data_test: Measure on this file; its own test data when absent.
+        split: Of the run's own data: its test part when absent, or the part to choose settings by, valid.
         as_json: Print one line of JSON.
         others: Runs whose models are averaged with the first, step by step.
         search: How outputs are found, of models that say texts; the report says it.
     """
-    evaluation = with_search(opened(run, others).evaluate, search, run)(data_test)
+    if data_test is not None and split is not None:
+        raise UsageError("--split is of the run's own data; leave out --split or --data.test")
+    measured = with_search(opened(run, others).evaluate, search, run)
+    evaluation = measured(data_test, split=split or "test")
     text = evaluation.to_json()
     print(text if as_json else report(json.loads(text)))
     if evaluation.details and not as_json:

@@ -5,9 +5,10 @@ A language model, or with the source of each lattice a model of translation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -15,6 +16,9 @@ from unrolled.cli import UsageError, single
 from unrolled.cli.scorers import needs_source
 from unrolled.cli.searching import Others, opened
 from unrolled.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from unrolled.decoding.lattice import Lattice
 
 HISTORY = 4  # words of a history that count, unless told otherwise
 BEAM = 100  # histories that a node keeps, unless told otherwise
@@ -82,17 +86,17 @@ def rescore(
             f"--model {model}: rescores no lattices; expected a language model or a translation"
         )
     sources = _sources(trained, model, source)
-    number = 0
-    for path in lattices:
-        for lattice in read_lattices(path):
-            told = {} if sources is None else {"source": _source(sources, number, source)}
-            for line in _readings(trained.rescore(lattice, options, **told), number, n_best):
-                print(line, flush=True)
-            number += 1
-    if sources is not None and number < len(sources):
-        raise DataError(
-            f"{len(sources)} lines for {number} lattices; expected one each", path=source
-        )
+    read: Iterable[Lattice] = itertools.chain.from_iterable(map(read_lattices, lattices))
+    if sources is not None:
+        read = list(read)
+        if len(read) != len(sources):
+            raise DataError(
+                f"{len(sources)} lines for {len(read)} lattices; expected one each", path=source
+            )
+    for number, lattice in enumerate(read):
+        told = {} if sources is None else {"source": sources[number]}
+        for line in _readings(trained.rescore(lattice, options, **told), number, n_best):
+            print(line, flush=True)
     return 0
 
 
@@ -112,15 +116,6 @@ def _sources(trained: Any, model: Path, source: Path | None) -> list[str] | None
     from unrolled.data.text import read_lines
 
     return list(read_lines(source))
-
-
-def _source(sources: Sequence[str], number: int, path: Path | None) -> str:
-    if number >= len(sources):
-        raise DataError(
-            f"{len(sources)} lines, and lattice {number + 1} needs one; expected one for each lattice",
-            path=path,
-        )
-    return sources[number]
 
 
 def _readings(paths: Sequence[Any], number: int, n_best: int) -> list[str]:

@@ -81,6 +81,11 @@ def opened(run: Path, others: Sequence[Path] | None = None) -> Any:
     trained: Any = tasks.load(run)
     if not others:
         return trained
+    for other in others:
+        if other.is_file():
+            raise UsageError(
+                f"--with: {other} is a file and no run directory; give files before --with"
+            )
     if not hasattr(trained, "ensemble"):
         raise ConfigError(f"--with: {run} is not averaged with other runs; leave it out")
     return trained.ensemble([tasks.load(other) for other in others])

@@ -185,10 +185,12 @@ def _search(
 
 
 def searching(search: Search = USUAL, n_best: int = 0) -> BeamOptions:
-    """The options of a search: greedy unless asked for more, ranked by probability unless told otherwise.
+    """The options of a search: greedy unless a beam is asked for, by probability unless told otherwise.
 
     >>> searching().size, searching(n_best=3).size, searching(Search(beam_size=8), 3).size
     (1, 5, 8)
+    >>> searching(Search(max_length=9)).size, searching(Search(length_penalty=1.0)).size
+    (1, 5)
 
     Raises:
         ConfigError: more answers than the beam keeps, or an option that does nothing here.
@@ -199,9 +201,10 @@ def searching(search: Search = USUAL, n_best: int = 0) -> BeamOptions:
             f"{', '.join(idle)}: this model follows likely outputs only; leave it out"
         )
     beam_of = search.beam(max(1, n_best))
+    many = n_best or search.beam_size or search.length_penalty is not None
     return replace(
         beam_of,
-        size=beam_of.size if n_best or search.given() else 1,
+        size=beam_of.size if many else 1,
         length_penalty=search.length_penalty or 0.0,
         max_length=search.max_length or max(LONGEST, beam_of.min_length + 1),
     )
