@@ -1,6 +1,6 @@
 """Training and beam search of an encoder–decoder with attention, beside the same model in plain torch.
 
-    python benchmarks/translation.py [--threads 1] [--repeats 9] [--only training|beam]
+    python benchmarks/translation.py [--threads 1] [--repeats 9] [--only training|memory|beam]
 
 Table 13: a bidirectional GRU encoder (2 x 256), a conditional GRU with additive attention, a GRU above (2 x
 256), embeddings of 256, tied, 8000 symbols. Training: batches of 64 pairs of like length (generated: about
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import timing
 import torch
-from timing import Table, interleaved, median, ratio
+from timing import Table, interleaved, median, memory, ratio
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
@@ -115,6 +116,39 @@ def training(chosen: argparse.Namespace, table: Table, symbols: int, hidden: int
     table.row("training", f"B {BATCH}", *speeds, ratio(times["torch"], times["unrolled"]))
 
 
+def vocabulary_layer(side: str, symbols: int, hidden: int) -> int:
+    """Bytes at most during one forward and backward pass of a side's vocabulary layer, in this process."""
+    ours, peer = models(symbols, hidden)
+    ours.train(), peer.train()
+    before = 0
+    for batch in batches(2, 2, symbols)[:1] + batches(4, BATCH, symbols)[:1]:  # the first to load
+        assert batch.inputs is not None
+        assert batch.targets is not None
+        ours.zero_grad(set_to_none=True), peer.zero_grad(set_to_none=True)
+        mask = batch.inputs.mask
+        whole = torch.randn(*mask.shape, hidden)
+        outputs = (whole if side == "torch" else whole[mask]).requires_grad_()
+        before = memory.reset_peak()
+        if side == "torch":
+            peer.loss(outputs, batch.targets, mask, SMOOTHING).backward()
+        else:
+            ours.loss(outputs, batch).sum.backward()
+    return memory.peak() - before
+
+
+def memories(table: Table, symbols: int, hidden: int) -> None:
+    if not memory.AVAILABLE:
+        timing.absent("memory is measured on Linux alone")
+        return
+    arguments = (str(symbols), str(hidden))
+    found = [
+        memory.in_subprocess(__file__, "--child", side, *arguments)["bytes"] / memory.MIB
+        for side in ("torch", "unrolled")
+    ]
+    share = f"{found[0] / found[1]:.2f}"
+    table.row("memory", f"B {BATCH}", *[f"{each:.1f}" for each in found], share, "MiB")
+
+
 def searching(chosen: argparse.Namespace, table: Table, symbols: int, hidden: int) -> None:
     ours, peer = models(symbols, hidden)
     with torch.no_grad():  # weights that learnt nothing would end anywhere: all run to the limit
@@ -162,6 +196,11 @@ def searching(chosen: argparse.Namespace, table: Table, symbols: int, hidden: in
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--child"]:
+        torch.set_num_threads(1)
+        sizes = map(int, sys.argv[3:])
+        print(json.dumps({"bytes": vocabulary_layer(sys.argv[2], *sizes)}))
+        return
     chosen = timing.options(__doc__)
     symbols, hidden = (300, 16) if chosen.quick else (SYMBOLS, HIDDEN)
     table = Table(
@@ -170,6 +209,8 @@ def main() -> None:
     )
     if timing.wanted(chosen, "training"):
         training(chosen, table, symbols, hidden)
+    if timing.wanted(chosen, "memory"):
+        memories(table, symbols, hidden)
     if timing.wanted(chosen, "beam"):
         searching(chosen, table, symbols, hidden)
 

@@ -106,7 +106,25 @@ INLINE float lanes_most(VR a) {
   return nan ? __builtin_nanf("") : most;
 }
 
-// One chunk's cross-entropy; each member has the panels j0..j1. `shared`: [2, team, rows] numbers.
+// The sum of z - shift over a row's first `outer` numbers z in its blocks j0..j1.
+INLINE float sum_of_row(const float* row, long block, int j0, int j1, int outer, float shift) {
+  VR by = splat(shift), s0 = VR{}, s1 = VR{};
+  float rest = 0;
+  for (int j = j0; j < j1; j++) {
+    const float* c = row + j * block;
+    int lanes = outer - j * NB;
+    if (lanes >= NB) {
+      s0 = s0 + (load(c) - by);
+      s1 = s1 + (load(c + W) - by);
+    } else {
+      for (int i = 0; i < lanes; i++) rest += c[i] - shift;
+    }
+  }
+  return lanes_sum(s0, s1) + rest;
+}
+
+// The loss of logits z of target y, with smoothing e: log sum exp z - (1 - e) z_y - e mean z.
+// One chunk's cross-entropy; each member has the panels j0..j1. `shared`: [3, team, rows] numbers.
 static void cross_entropy_chunk(const Dense& d, const Team& team, long r0, int n, float* logits, float* hp, long block,
                                 float* shared) {
   int panels = panels_of(d.outer), ins = panels_of(d.inner);
@@ -124,6 +142,8 @@ static void cross_entropy_chunk(const Dense& d, const Team& team, long r0, int n
   }
   float* most = shared;
   float* sums = shared + team.size * DENSE_ROWS;
+  float* totals = sums + team.size * DENSE_ROWS;  // of the logits less the largest
+  float kept = 1.0f - d.smoothing, spread = d.smoothing / d.outer;
   for (int r = 0; r < n; r++) {
     VR m = splat(-__builtin_inff());
     const float* c = logits + j0 * block + (long)r * NB;
@@ -139,8 +159,10 @@ static void cross_entropy_chunk(const Dense& d, const Team& team, long r0, int n
     }
     if (d.targets[r0 + r] >= 0) {  // its logit, before exponentials replace it
       int t = (int)d.targets[r0 + r];
-      if (t / NB >= j0 && t / NB < j1) d.losses[r0 + r] = m - logits[t / NB * block + (long)r * NB + t % NB];
+      if (t / NB >= j0 && t / NB < j1) d.losses[r0 + r] = kept * (m - logits[t / NB * block + (long)r * NB + t % NB]);
     }
+    if (d.smoothing)
+      totals[team.id * DENSE_ROWS + r] = sum_of_row(logits + (long)r * NB, block, j0, j1, d.outer, m);
     VR shift = splat(m), s0 = VR{}, s1 = VR{};
     float* c = logits + j0 * block + (long)r * NB;
     for (int j = j0; j < j1; j++, c += block) {
@@ -158,19 +180,23 @@ static void cross_entropy_chunk(const Dense& d, const Team& team, long r0, int n
     for (int t = 0; t < team.size; t++) sum += sums[t * DENSE_ROWS + r];
     long target = d.targets[r0 + r];
     if (team.id == 0) {
-      if (target >= 0) d.losses[r0 + r] += __builtin_logf(sum);
+      float total = 0;
+      for (int t = 0; d.smoothing && t < team.size; t++) total += totals[t * DENSE_ROWS + r];
+      if (target >= 0) d.losses[r0 + r] += __builtin_logf(sum) - spread * total;
       else d.losses[r0 + r] = 0.0f;
     }
     if (!d.y) continue;
-    VR scale_by = splat(1.0f / sum);
+    VR scale_by = splat(1.0f / sum), less = splat(spread);
     bool counts = target >= 0;  // else zeros, even where logits overflowed
     float* c = logits + j0 * block + (long)r * NB;
     for (int j = j0; j < j1; j++, c += block) {
-      store(c, counts ? load(c) * scale_by : VR{});
-      store(c + W, counts ? load(c + W) * scale_by : VR{});
+      store(c, counts ? load(c) * scale_by - less : VR{});
+      store(c + W, counts ? load(c + W) * scale_by - less : VR{});
     }
+    if (j1 == panels)
+      for (int i = tail; i < NB; i++) logits[(panels - 1) * block + (long)r * NB + i] = 0.0f;
     if (target >= 0 && target / NB >= j0 && target / NB < j1)
-      logits[target / NB * block + (long)r * NB + target % NB] -= 1.0f;
+      logits[target / NB * block + (long)r * NB + target % NB] -= kept;
   }
   team.sync();
   if (!d.y) return;
@@ -200,7 +226,7 @@ static void cross_entropy_work(void* data, const Team& team) {
   const Dense& d = *(const Dense*)data;
   long block = odd(DENSE_ROWS) * NB;
   float* shared = d.space;
-  float* hp = shared + 2 * team.size * DENSE_ROWS;
+  float* hp = shared + 3 * team.size * DENSE_ROWS;
   float* logits = hp + panels_of(d.inner) * block;
   for (long r0 = 0; r0 < d.rows; r0 += DENSE_ROWS)
     cross_entropy_chunk(d, team, r0, (int)smaller((long)DENSE_ROWS, d.rows - r0), logits, hp, block, shared);

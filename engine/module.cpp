@@ -104,7 +104,8 @@ void linear_gradient(uintptr_t x, long x_row, uintptr_t dy, long dy_row, long ro
 }
 
 void cross_entropy(const Matrix& matrix, const Matrix* back, uintptr_t h, long h_row, long rows, uintptr_t bias,
-                   uintptr_t targets, uintptr_t losses, uintptr_t dh, uintptr_t d_weight, uintptr_t d_bias, int threads) {
+                   uintptr_t targets, float smoothing, uintptr_t losses, uintptr_t dh, uintptr_t d_weight, uintptr_t d_bias,
+                   int threads) {
   if (dh && !back) throw std::invalid_argument("gradients need the weight packed by columns too");
   Dense d;
   d.what = Dense::CROSS_ENTROPY;
@@ -118,6 +119,7 @@ void cross_entropy(const Matrix& matrix, const Matrix* back, uintptr_t h, long h
   std::vector<float> wide = padded(bias, d.outer);
   d.bias = bias ? wide.data() : nullptr;
   d.targets = (const int64_t*)targets;
+  d.smoothing = smoothing;
   d.losses = (float*)losses;
   d.y = (float*)dh;
   d.y_row = matrix.inner;
@@ -169,7 +171,7 @@ NB_MODULE(_engine, m) {
   m.def("linear_gradient", &linear_gradient, "x"_a, "x_row"_a, "dy"_a, "dy_row"_a, "rows"_a, "inner"_a, "outer"_a,
         "d_weight"_a, "d_bias"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>());
   m.def("cross_entropy", &cross_entropy, "matrix"_a, "back"_a.none(), "h"_a, "h_row"_a, "rows"_a, "bias"_a, "targets"_a,
-        "losses"_a, "dh"_a, "d_weight"_a, "d_bias"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>());
+        "smoothing"_a, "losses"_a, "dh"_a, "d_weight"_a, "d_bias"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>());
   m.def("isa", [] { return std::string(isa().name); }, "The instruction set in use");
   m.def("isas", [] {
     std::vector<std::string> names;

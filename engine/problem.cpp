@@ -207,7 +207,7 @@ void run_dense(const Isa& isa, Dense& d, int threads) {
   d.threads = (int)std::max(1.0, std::min((double)threads, work / 200000));
   long count;
   if (d.what == Dense::CROSS_ENTROPY) {
-    count = 2 * d.threads * DENSE_ROWS + (ins + outs) * (DENSE_ROWS | 1) * lanes;
+    count = 3 * d.threads * DENSE_ROWS + (ins + outs) * (DENSE_ROWS | 1) * lanes;
   } else if (d.what == Dense::WEIGHT_GRADIENT) {
     count = (ins + outs) * ((2 * DENSE_ROWS) | 1) * lanes;
   } else {

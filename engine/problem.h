@@ -82,6 +82,7 @@ struct Dense {
   float* y = nullptr;                   // LINEAR: the result; WEIGHT_GRADIENT: its gradient; CROSS_ENTROPY: dx or null
   long y_row = 0;
   const int64_t* targets = nullptr;     // negative: a row that does not count
+  float smoothing = 0;                  // CROSS_ENTROPY: the share of each target that is spread over all classes
   float* losses = nullptr;              // [rows]
   float* d_weight = nullptr;            // added to
   float* d_bias = nullptr;

@@ -108,24 +108,25 @@ void cross_entropy(Random& random, int rows, int inner, int outer, int threads, 
   Rows x(rows, inner, random, 1);
   Guarded weight((size_t)inner * outer, random, scale), bias(outer, random, 1), losses(rows);
   bool with_bias = random.integer(0, 2), gradients = random.integer(0, 2), with_weight = random.integer(0, 4);
+  float smoothing = random.integer(0, 1) ? 0.0f : 0.3f;
   std::vector<int64_t> targets(rows);
   for (int64_t& t : targets) t = random.integer(0, 5) ? random.integer(0, outer - 1) : -random.integer(1, 100);
   Guarded dx((size_t)rows * inner, gradients ? NAN : UNTOUCHED);
   Sum d_weight(weight.size(), random), d_bias(outer, random);
   Doubles wanted_losses(rows), wanted_dx(dx.size(), gradients ? 0 : NAN), p(outer);
   for (int r = 0; r < rows; r++) {
-    double most = -INFINITY, sum = 0;
+    double most = -INFINITY, sum = 0, mean = 0;
     for (int o = 0; o < outer; o++) {
       p[o] = with_bias ? bias[o] : 0;
       for (int k = 0; k < inner; k++) p[o] += x(r, k) * weight[(size_t)o * inner + k];
       most = std::fmax(most, p[o]);
     }
-    for (double q : p) sum += std::exp(q - most);
+    for (double q : p) sum += std::exp(q - most), mean += q / outer;
     if (targets[r] < 0) continue;
-    wanted_losses[r] = most + std::log(sum) - p[targets[r]];
+    wanted_losses[r] = most + std::log(sum) - (1 - smoothing) * p[targets[r]] - smoothing * mean;
     if (!gradients) continue;
     for (int o = 0; o < outer; o++) {
-      double g = std::exp(p[o] - most) / sum - (o == targets[r]);
+      double g = std::exp(p[o] - most) / sum - smoothing / outer - (o == targets[r]) * (1 - smoothing);
       d_bias.wanted[o] += with_bias ? g : 0;
       for (int k = 0; k < inner; k++) {
         d_weight.wanted[(size_t)o * inner + k] += with_weight ? g * x(r, k) : 0;
@@ -142,6 +143,7 @@ void cross_entropy(Random& random, int rows, int inner, int outer, int threads, 
   d.packed_back = gradients ? back.memory.p() : nullptr;
   d.bias = with_bias ? wide.data() : nullptr;
   d.targets = targets.data();
+  d.smoothing = smoothing;
   d.losses = losses.p();
   d.y = gradients ? dx.p() : nullptr, d.y_row = inner;
   d.d_weight = gradients && with_weight ? d_weight.got.p() : nullptr;

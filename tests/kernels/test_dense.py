@@ -53,18 +53,25 @@ def compare(
         assert distance(a, b) <= TOLERANCE
 
 
-def entropy(targets: Tensor) -> Callable[..., Tensor]:
+def entropy(targets: Tensor, smoothing: float = 0.0) -> Callable[..., Tensor]:
     """torch's, of the rows that count."""
 
     def function(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         counts = targets >= 0
-        return F.cross_entropy(F.linear(h, weight, bias)[counts], targets[counts], reduction="sum")
+        logits = F.linear(h, weight, bias)[counts]
+        kept = targets[counts]
+        return F.cross_entropy(logits, kept, reduction="sum", label_smoothing=smoothing)
 
     return function
 
 
 def compare_entropy(given: list[Tensor | None], targets: Tensor) -> None:
-    compare(lambda *tensors: linear_cross_entropy(*tensors, targets), entropy(targets), given)
+    for smoothing in (0.0, 0.1, 1.0):
+        compare(
+            lambda *tensors, e=smoothing: linear_cross_entropy(*tensors, targets, e),
+            entropy(targets, smoothing),
+            given,
+        )
 
 
 def targets_of(shape: tuple[int, int, int]) -> Tensor:
@@ -156,6 +163,7 @@ def test_errors() -> None:
         ((h, weight, bias, targets.float()), "20 integers"),
         ((h[:, :3], weight, bias, targets), "expected"),
         ((h, weight, bias[:5], targets), "expected"),
+        ((h, weight, bias, targets, 1.5), r"label_smoothing must be in \[0, 1\], 1.5 given"),
     ):
         with pytest.raises(ValueError, match=match):
             linear_cross_entropy(*wrong)
@@ -169,7 +177,10 @@ def test_double_backward(function: str) -> None:
     targets = targets_of((20, 6, 9))
     pairs: dict[str, Any] = {
         "linear": (linear, F.linear),
-        "entropy": (lambda *given: linear_cross_entropy(*given, targets), entropy(targets)),
+        "entropy": (
+            lambda *given: linear_cross_entropy(*given, targets, 0.1),
+            entropy(targets, 0.1),
+        ),
     }
     found = []
     given = tensors(20, 6, 9)
@@ -191,8 +202,8 @@ def test_transforms() -> None:
             lambda h: F.linear(h, weight, bias).square().sum(),
         ),
         (
-            lambda h: linear_cross_entropy(h, weight, bias, targets),
-            lambda h: entropy(targets)(h, weight, bias),
+            lambda h: linear_cross_entropy(h, weight, bias, targets, 0.1),
+            lambda h: entropy(targets, 0.1)(h, weight, bias),
         ),
     ):
         gradient = torch.func.grad(expected)(h)

@@ -2,11 +2,12 @@ r"""Dense layers on the engine's packed products: a linear layer, and its cross-
 
 .. math::
    y = x W^\top + b \qquad
-   L = \sum_r \log \sum_v e^{y_{rv}} - y_{r t_r}, \quad
-   \partial L / \partial y_{rv} = \mathrm{softmax}(y_r)_v - [v = t_r]
+   L &= \sum_r \log \sum_v e^{y_{rv}} - (1 - \epsilon) y_{r t_r} - \frac{\epsilon}{V} \sum_v y_{rv} \\
+   \partial L / \partial y_{rv} &= \mathrm{softmax}(y_r)_v - (1 - \epsilon) [v = t_r] - \epsilon / V
 
-The loss, exact, is formed with its gradients, some rows at a time, so that the [rows, V] matrix never
-exists as a whole. Where the engine cannot (another device or dtype, few rows, transforms of
+With a smoothing :math:`\epsilon` (Szegedy et al. 2016, section 7) so much of each target is spread over
+all V classes. The loss, exact, is formed with its gradients, some rows at a time, so that the [rows, V]
+matrix never exists as a whole. Where the engine cannot (another device or dtype, few rows, transforms of
 torch.func), torch computes the same.
 """
 
@@ -83,15 +84,22 @@ class Packed:
         return y
 
 
-def linear_cross_entropy(h: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+def linear_cross_entropy(
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Summed cross-entropy in nats of ``linear(h, weight, bias)`` against targets.
 
     Args:
         h: [rows, K]. weight: [V, K]. bias: [V] or None.
         targets: [rows] of 0..V-1; a row of a negative target does not count.
+        label_smoothing: in [0, 1], as in :func:`torch.nn.functional.cross_entropy`.
 
     Raises:
-        ValueError: a shape does not fit, or a target is V or more.
+        ValueError: a shape does not fit, a target is V or more, or the smoothing out of its range.
 
     >>> float(linear_cross_entropy(torch.zeros(2, 3), torch.zeros(4, 3), None, torch.tensor([0, -1])))
     1.386...
@@ -111,14 +119,17 @@ def linear_cross_entropy(h: Tensor, weight: Tensor, bias: Tensor | None, targets
         raise ValueError(
             f"a target is {int(targets.max())}, but there are {weight.shape[0]} classes (0..V-1)"
         )
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], {label_smoothing} given")
     transformed = torch._C._are_functorch_transforms_active()
     transformed = transformed or torch.autograd.forward_ad._current_level >= 0
     if transformed or torch.is_autocast_enabled(h.device.type):
         counted = targets.clamp_min(0)
-        nats = F.cross_entropy(F.linear(h, weight, bias), counted, reduction="none")
+        logits = F.linear(h, weight, bias)
+        nats = F.cross_entropy(logits, counted, reduction="none", label_smoothing=label_smoothing)
         return torch.where(targets >= 0, nats, 0.0).sum()
     apply: Callable[..., Tensor] = _LinearCrossEntropy.apply
-    return apply(h, weight, bias, targets)
+    return apply(h, weight, bias, targets, label_smoothing)
 
 
 def _can(*tensors: Tensor | None) -> bool:
@@ -198,7 +209,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, h: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
+        ctx: Any,
+        h: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        smoothing: float,
     ) -> Tensor:
         wanted = any(ctx.needs_input_grad[:3])
         gradients: list[Tensor | None] = [None, None, None]
@@ -212,7 +228,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 )
             ]
         compute = _by_engine if _can(h, weight, bias) else _by_torch
-        total = compute(h, weight, bias, targets.to(torch.int64), gradients)
+        total = compute(h, weight, bias, targets.to(torch.int64), smoothing, gradients)
+        ctx.smoothing = smoothing
         ctx.made = [g is not None for g in gradients]
         ctx.save_for_backward(h, weight, bias, targets, *(g for g in gradients if g is not None))
         return total
@@ -223,18 +240,25 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph=True
             counted = targets >= 0
             y = F.linear(h[counted], weight, bias)
-            total = F.cross_entropy(y, targets[counted], reduction="sum")
+            total = F.cross_entropy(
+                y, targets[counted], reduction="sum", label_smoothing=ctx.smoothing
+            )
             inputs = [t for t in (h, weight, bias) if t is not None and t.requires_grad]
             found = iter(torch.autograd.grad(total, inputs, grad, create_graph=True))
             wants = [t is not None and t.requires_grad for t in (h, weight, bias)]
-            return *(next(found) if want else None for want in wants), None
+            return *(next(found) if want else None for want in wants), None, None
         remaining = iter(gradients)
         scaled = [next(remaining) * grad if made else None for made in ctx.made]
-        return *scaled, None
+        return *scaled, None, None
 
 
 def _by_engine(
-    h: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, out: list[Tensor | None]
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    smoothing: float,
+    out: list[Tensor | None],
 ) -> Tensor:
     h, whole, targets = _rows(h), weight.contiguous(), targets.contiguous()
     offset = None if bias is None else bias.contiguous()
@@ -251,6 +275,7 @@ def _by_engine(
         len(h),
         _address(offset),
         targets.data_ptr(),
+        smoothing,
         losses.data_ptr(),
         *(_address(g) for g in out),
         torch.get_num_threads(),
@@ -259,7 +284,12 @@ def _by_engine(
 
 
 def _by_torch(
-    h: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, out: list[Tensor | None]
+    h: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    smoothing: float,
+    out: list[Tensor | None],
 ) -> Tensor:
     dh, d_weight, d_bias = out
     total = h.new_zeros(())
@@ -269,11 +299,16 @@ def _by_torch(
         counted = targets[part, None] >= 0
         picked = targets[part, None].clamp_min(0)
         log_norm = torch.logsumexp(logits, -1, keepdim=True)
-        total += torch.where(counted, log_norm - logits.gather(1, picked), 0.0).sum()
+        nats = log_norm - logits.gather(1, picked)
+        if smoothing:
+            nats = torch.lerp(nats, log_norm - logits.mean(-1, keepdim=True), smoothing)
+        total += torch.where(counted, nats, 0.0).sum()
         if dh is None or d_weight is None:
             continue
         gradient = logits.sub_(log_norm).exp_()
-        gradient.scatter_add_(1, picked, torch.full_like(log_norm, -1.0))
+        gradient.scatter_add_(1, picked, torch.full_like(log_norm, smoothing - 1))
+        if smoothing:
+            gradient -= smoothing / len(weight)
         gradient *= counted
         torch.mm(gradient, weight, out=dh[part])
         d_weight.addmm_(gradient.t(), h[part])

@@ -62,13 +62,19 @@ class SoftmaxHead(nn.Module):
         """Logarithms of the probabilities, [..., V], of h [..., input_size]."""
         return F.log_softmax(kernels.linear(h, self.weight, self.bias), -1)
 
-    def loss(self, h: Tensor, targets: Tensor) -> Loss:
-        """Summed cross-entropy of h [..., input_size] against targets [...] (ids in 0..V-1)."""
+    def loss(self, h: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Loss:
+        """Summed cross-entropy of h [..., input_size] against targets [...] (ids in 0..V-1).
+
+        Args:
+            label_smoothing: the share of each target that is spread over all V symbols.
+        """
         rows, ids = h.reshape(-1, h.shape[-1]), targets.reshape(-1)
         if len(self.weight) < CHUNKED_FROM or torch.is_autocast_enabled(h.device.type):
             logits = kernels.linear(rows, self.weight, self.bias).float()
-            return Loss(F.cross_entropy(logits, ids, reduction="sum"), ids.numel())
-        total = kernels.linear_cross_entropy(rows, self.weight, self.bias, ids)
+            total = F.cross_entropy(logits, ids, reduction="sum", label_smoothing=label_smoothing)
+        else:
+            given = (rows, self.weight, self.bias, ids)
+            total = kernels.linear_cross_entropy(*given, label_smoothing)
         return Loss(total, ids.numel())
 
 

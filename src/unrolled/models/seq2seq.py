@@ -36,7 +36,6 @@ from unrolled.data.batch import PairsBatch, Sequences
 from unrolled.layers.dropout import embed
 from unrolled.layers.heads import Loss, SoftmaxHead
 from unrolled.layers.recurrent import Recurrent
-from unrolled.layers.smoothing import smoothing_term
 from unrolled.layers.steps import Steps
 from unrolled.models.scheduled_sampling import ScheduledSampling
 from unrolled.models.translating import Translating
@@ -70,7 +69,8 @@ class Seq2Seq(nn.Module):
             in its steps, from the third.
         tied: the output layer has the target embedding's weights.
         embedding_dropout: of embedded symbols' units. dropout: of annotations, between layers and
-            before the output. label_smoothing: epsilon of :mod:`unrolled.layers.smoothing`.
+            before the output. label_smoothing: in training, the share of each target that is spread over
+            all symbols (:func:`unrolled.kernels.linear_cross_entropy`).
         scheduled_sampling, sampling_steps: in training, the share of inputs that the model says itself,
             and the batches until it is reached (:mod:`unrolled.models.scheduled_sampling`); 0 is off.
 
@@ -290,11 +290,7 @@ class Seq2Seq(nn.Module):
         assert batch.inputs is not None
         assert batch.targets is not None
         targets = batch.targets[batch.inputs.mask]
-        loss = self.head.loss(outputs, targets)
-        if not (self.training and self.label_smoothing):
-            return loss
-        more = smoothing_term(outputs, self.head.weight, self.head.bias, targets)
-        return Loss(loss.sum + self.label_smoothing * more, loss.count)
+        return self.head.loss(outputs, targets, self.label_smoothing if self.training else 0.0)
 
     def start_from(self, source: Sequences) -> Translating:
         """The state of the step protocol before the first symbol of each source's target."""
