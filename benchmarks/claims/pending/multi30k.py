@@ -12,11 +12,13 @@ from pathlib import Path
 from corpora import arguments, data_folder, train
 from labelled import measure
 
-MINUTES = "40"
 NETWORK = {
     "model.encoder-cell": "lstm",
-    "training.max-epochs": "0",
-    "training.max-minutes": MINUTES,
+    "training.learning-rate": "2e-3",
+    "training.warmup-steps": "200",
+    "training.schedule": "cosine",
+    "training.max-epochs": "24",
+    "training.max-minutes": "59",
 }
 # What decides a translator without attention is its last state: it reads backwards, and is as deep as helps.
 WITHOUT = {**NETWORK, "model.encoder-cell": "", "model.attention": "fixed", "data.reverse": "true"}
