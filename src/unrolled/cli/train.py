@@ -37,6 +37,7 @@ from unrolled.config import (
     run_config,
 )
 from unrolled.errors import RunError
+from unrolled.training.config import LIMITS
 
 _HELP = """\
 Train a model, or continue where the same command was interrupted.
@@ -122,6 +123,8 @@ def run(config: RunConfig, *, overwrite: bool = False) -> int:
 def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
     """Train, or continue, in the run directory of a configuration.
 
+    A run that is there goes on, also a finished one whose limits are wider now.
+
     Returns:
         False if this very run was finished before, and nothing was done.
 
@@ -133,13 +136,16 @@ def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
 
     directory = RunDirectory(config.output)
     directory.recover()
+    widened = ""
     if not overwrite and directory.status != "new":
-        refuse_other(config)
-        if directory.status == "finished":
+        widened = widened_limits(config)
+        if directory.status == "finished" and not widened:
             if (directory.path / "model.json").exists():
                 directory.read_description()  # whole, and not of a newer format
             return False
-    with directory.open(overwrite=overwrite):
+    with directory.open(overwrite=overwrite, longer=bool(widened)):
+        if widened and directory.writer:
+            print(f"{config.output} goes on: {widened}", file=sys.stderr)
         directory.write_text("config.toml", config.to_toml())
         outcome = resolve(tasks.TASKS[config.task]).train(config, directory)
     if outcome.interrupted:
@@ -150,22 +156,35 @@ def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
     return True
 
 
-def refuse_other(config: RunConfig) -> None:
-    """Refuse to continue a run with a configuration that is not its own.
+def widened_limits(config: RunConfig) -> str:
+    """What is new in a configuration of the run in its directory: wider limits of its training, or nothing.
 
     Raises:
-        RunError: names every key that differs, and the mends.
+        RunError: the run is another's: names every key that differs, and the mends.
     """
     path = config.output / "config.toml"
     if not path.exists():  # killed before it was written: there is nothing to contradict
-        return
+        return ""
     before = read_run_config(path, tasks.OPTIONS, output=config.output)
-    changed = differences(before, config)
-    if changed:
+    changed = "; ".join(differences(before, config))
+    if not changed:
+        return ""
+    mend = "give another --output, or the old values to continue, or --overwrite to begin anew"
+    limits = {n: getattr(config.training, n) for n in LIMITS if hasattr(config.training, n)}
+    extended = dataclasses.replace(before.training, **limits)
+    if differences(dataclasses.replace(before, training=extended), config) or not all(
+        value == 0 or 0 < getattr(before.training, name) <= value for name, value in limits.items()
+    ):
         raise RunError(
-            f"{config.output} holds a run with another configuration ({'; '.join(changed)}); "
-            "give another --output, or the old values to continue, or --overwrite to begin anew"
+            f"{config.output} holds a run with another configuration ({changed}); {mend}"
         )
+    planned = [getattr(before.training, n, 0) != limits.get(n, 0) for n in ("max_epochs", "max_steps")]
+    if getattr(config.training, "schedule", "") == "cosine" and any(planned):
+        raise RunError(
+            f"{config.output} holds a run whose learning rate falls to 0 at its end, so that it cannot go "
+            f"on ({changed}); {mend}"
+        )
+    return changed
 
 
 def _demand(

@@ -35,7 +35,7 @@ from unrolled.metrics.language import LanguageScore, intervals
 from unrolled.models import LanguageModel
 from unrolled.tasks.corpus import VOCABULARY, Corpus, encode, line_end, prepare, prepared
 from unrolled.tasks.language_scores import spelling, sums
-from unrolled.tasks.parts import build, conclude, digest
+from unrolled.tasks.parts import build, conclude, digests, open_model
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Outcome
 from unrolled.training.run_directory import RunDirectory
@@ -111,14 +111,7 @@ class TrainedLanguageModel:
 
     def __init__(self, run: str | PathLike[str]) -> None:
         self.path = Path(run)
-        directory = RunDirectory(self.path)
-        self.description, arrays = directory.read_model()
-        if self.description.get("task") != TASK:
-            raise RunError(f"{self.path}: a run of {self.description.get('task')}, not of {TASK}")
-        if self.description.get("vocabulary") != digest(self.path / VOCABULARY):
-            raise RunError(
-                f"{self.path / VOCABULARY}: not the one that this model was trained with"
-            )
+        self.description, arrays = open_model(self.path, TASK)
         self.vocabulary = Vocabulary.load(self.path / VOCABULARY)
         self.level: str = self.description["level"]
         self.name: str = self.description["kind"]
@@ -375,7 +368,7 @@ def _description(config: RunConfig) -> dict[str, Any]:
         "task": TASK,
         "kind": config.model_name,
         "level": config.data.level,
-        "vocabulary": digest(config.output / VOCABULARY),
+        "files": digests(config.output, [VOCABULARY]),
     }
 
 

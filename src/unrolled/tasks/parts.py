@@ -248,12 +248,11 @@ def open_model(path: Path, task: str) -> tuple[dict[str, Any], dict[str, torch.T
     Raises:
         RunError: no run of this task, damaged, or with files that are not the model's.
     """
-    description, tensors = RunDirectory(path).read_model()
+    run = RunDirectory(path)
+    description, tensors = run.read_model()
     if description.get("task") != task:
         raise RunError(f"{path}: a run of {description.get('task')}, not of {task}")
-    for name, expected in description.get("files", {}).items():
-        if digest(path / name) != expected:
-            raise RunError(f"{path / name}: not the one that this model was trained with")
+    run.check_files()
     return description, tensors
 
 

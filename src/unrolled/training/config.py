@@ -9,6 +9,7 @@ from typing import Any, Literal
 from unrolled.errors import ConfigError
 
 OptimiserName = Literal["sgd", "adagrad", "adadelta", "rmsprop", "adam", "adamw"]
+LIMITS = ("max_epochs", "max_steps", "max_minutes", "patience")  # what ends a training; 0 is off
 ScheduleName = Literal["constant", "plateau", "zaremba", "sutskever", "cosine"]
 
 USUAL_RATE: dict[str, float] = {

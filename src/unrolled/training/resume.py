@@ -40,9 +40,12 @@ def resume(live: Live, run: RunDirectory) -> bool:
     """Goes to the newest checkpoint of the run, or seeds a beginning; whether there was one.
 
     Raises:
-        RunError: the checkpoint is damaged, newer, or of another model, method or optimiser.
+        RunError: the checkpoint is damaged, newer, or of another model, method or optimiser; or a run that
+            was finished goes on with other data.
     """
     _seed(live)
+    if run.writer:
+        run.check_files()
     steps = run.checkpoints.steps() if run.writer else []
     step = live.workers.agree(steps[-1] if steps else -1)
     if step < 0:

@@ -6,7 +6,8 @@ beside them ``.unrolled`` (the mark of a run, locked by the one process that wri
 No pickles. This file imports torch only when tensors are read or written.
 
 A run that is begun anew is first moved aside, and comes back if the new one fails, or its process dies,
-before it has a checkpoint or a model. Nothing that is not a run's is ever removed.
+before it has a checkpoint or a model. A finished run that goes on is as it was if that fails before its next
+checkpoint. Nothing that is not a run's is ever removed.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class RunDirectory:
         self.checkpoints = Checkpoints(self.path / "checkpoints")
         self._lock: Lock | None = None
         self._settled = True
+        self._before: dict[str, bytes] = {}  # what a finished run that goes on was
         self._metrics = MetricsFile(self.path / "metrics.jsonl")
 
     @property
@@ -91,10 +93,11 @@ class RunDirectory:
             return "finished" if (self.path / _ASIDE / _FINISHED).exists() else "resumable"
         return "resumable" if "model.json" in names or self.checkpoints.steps() else "new"
 
-    def open(self, *, overwrite: bool = False) -> RunDirectory:
+    def open(self, *, overwrite: bool = False, longer: bool = False) -> RunDirectory:
         """Creates the directory where needed and takes it for writing until :meth:`close`.
 
         Args:
+            longer: A finished run is to go on; it counts as interrupted until it is finished again.
             overwrite: Put an earlier run, finished or not, aside; it is removed as soon as this one has
                 a checkpoint or a model.
 
@@ -104,16 +107,22 @@ class RunDirectory:
         """
         if not self.writer:
             return self
-        self._refuse(overwrite)
+        self._refuse(overwrite, longer)
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(self.path / _LOCK)
         try:
-            self._refuse(overwrite)  # again: another process may have finished it meanwhile
+            self._refuse(overwrite, longer)  # again: another process may have finished it meanwhile
             self._restore()
             recover(self.path)
             self.checkpoints.recover()
-            self._refuse(overwrite)
+            self._refuse(overwrite, longer)
+            if longer and self.status == "finished":
+                files = self.read_description().get("files", {})
+                names = ("config.toml", "metrics.jsonl", *files, _FINISHED)
+                there = [name for name in names if (self.path / name).exists()]
+                self._before = {name: self._read(name) for name in there}
+                (self.path / _FINISHED).unlink()
             if overwrite or self.status == "new":
                 self._begin()
         except BaseException:
@@ -143,6 +152,7 @@ class RunDirectory:
 
     def settle(self) -> None:
         """This run has something to lose: what was put aside for it is removed."""
+        self._before = {}
         if self._lock is None or self._settled:
             return
         self._settled = True
@@ -191,6 +201,14 @@ class RunDirectory:
                 (self.path / _LOCK).unlink()
                 self.path.rmdir()
 
+    def _put_back(self) -> None:
+        """As if the finished run had not been told to go on."""
+        self._metrics.close()
+        with explained(self.path):
+            clear(self.path, {"cache"} & {entry.name for entry in self.path.iterdir()})
+            for name, data in self._before.items():
+                self._write(name, data)
+
     def __enter__(self) -> RunDirectory:
         return self
 
@@ -205,6 +223,8 @@ class RunDirectory:
         elif not self._settled and self._lock is not None:
             self._metrics.close()
             self._undo()
+        elif self._before:
+            self._put_back()
         self.close()
 
     def finish(self) -> None:
@@ -292,6 +312,21 @@ class RunDirectory:
             )
         return description, unpack(data, self.path / "model.safetensors")
 
+    def check_files(self) -> None:
+        """That the files beside a model, whose digests ``model.json`` has as ``files``, are its own.
+
+        Raises:
+            RunError: one is missing or another; of a run that goes on, the data have changed.
+        """
+        if not (self.path / "model.json").exists():
+            return
+        for name, expected in self.read_description().get("files", {}).items():
+            if hashlib.sha256(self._read(name)).hexdigest() != expected:
+                raise RunError(
+                    f"{self.path / name}: not the one that this model was trained with; give it the data "
+                    "that it had, or train it anew with --overwrite"
+                )
+
     # ---------------------------------------------------------------------------- metrics
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
@@ -350,8 +385,8 @@ class RunDirectory:
             raise RunError(f"{self.path / 'model.json'}: altered; train the model again")
         return description
 
-    def _refuse(self, overwrite: bool) -> None:
-        if self.status == "finished" and not overwrite:
+    def _refuse(self, overwrite: bool, longer: bool) -> None:
+        if self.status == "finished" and not (overwrite or longer):
             self._refuse_newer(_FINISHED, overwrite)
             raise RunError(
                 f"{self.path}: holds a finished run; look at it with `unrolled evaluate "
