@@ -2,8 +2,9 @@
 
 UNROLLED_DATA=FOLDER python benchmarks/claims/reversal.py [--tune] [--output runs/claims]
 The same command continues an interrupted run. Multi30k, English to German: two layers of LSTM in one
-direction, the last state handed over; eight epochs. Prints a JSON line for each order and one for their difference: BLEU
-with p-values by paired bootstrap and by approximate randomisation over sentences, for each seed.
+direction, the last state handed over; eight epochs. Prints a JSON line for each order and one for their
+difference: BLEU with p-values by paired bootstrap and by approximate randomisation over sentences, for each
+seed.
 """
 
 from __future__ import annotations

@@ -178,7 +178,9 @@ def widened_limits(config: RunConfig) -> str:
         raise RunError(
             f"{config.output} holds a run with another configuration ({changed}); {mend}"
         )
-    planned = [getattr(before.training, n, 0) != limits.get(n, 0) for n in ("max_epochs", "max_steps")]
+    planned = [
+        getattr(before.training, n, 0) != limits.get(n, 0) for n in ("max_epochs", "max_steps")
+    ]
     if getattr(config.training, "schedule", "") == "cosine" and any(planned):
         raise RunError(
             f"{config.output} holds a run whose learning rate falls to 0 at its end, so that it cannot go "

@@ -4,10 +4,6 @@
 ``metrics.jsonl``, ``evaluation.json``, ``README.md``, ``train.log`` and ``checkpoints/``; hidden
 beside them ``.unrolled`` (the mark of a run, locked by the one process that writes) and ``.finished``.
 No pickles. This file imports torch only when tensors are read or written.
-
-A run that is begun anew is first moved aside, and comes back if the new one fails, or its process dies,
-before it has a checkpoint or a model. A finished run that goes on is as it was if that fails before its next
-checkpoint. Nothing that is not a run's is ever removed.
 """
 
 from __future__ import annotations
@@ -20,28 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from unrolled.data.atomic import TEMPORARY, explained
+from unrolled.data.atomic import explained
 from unrolled.errors import RunError
-from unrolled.training.atomic import clear, recover, write_file
+from unrolled.training.atomic import recover, write_file
 from unrolled.training.checkpoint import FORMAT_VERSION, Checkpoints, check_version
+from unrolled.training.earlier import ASIDE, FINISHED, LOCK, Earlier
 from unrolled.training.lock import Lock
 from unrolled.training.metrics_file import MetricsFile
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
-
-_LOCK, _FINISHED, _ASIDE = ".unrolled", ".finished", ".aside"
-_OWN = frozenset(
-    (
-        *("config.toml", "model.safetensors", "model.json", "evaluation.json", "README.md"),
-        *("vocabulary.json", "source.json", "target.json"),
-        *("characters.json", "scaler.json", "labels.json"),
-        *("valid.tokens", "test.tokens", "valid.jsonl", "test.jsonl", "vectors.txt"),
-        *("metrics.jsonl", "train.log", "tensorboard", "checkpoints", "cache", "members"),
-        _FINISHED,
-    )
-)
 
 
 class RunDirectory:
@@ -66,8 +51,7 @@ class RunDirectory:
         self.writer = int(os.environ.get("RANK", "0")) == 0
         self.checkpoints = Checkpoints(self.path / "checkpoints")
         self._lock: Lock | None = None
-        self._settled = True
-        self._before: dict[str, bytes] = {}  # what a finished run that goes on was
+        self._earlier = Earlier(self.path)
         self._metrics = MetricsFile(self.path / "metrics.jsonl")
 
     @property
@@ -83,14 +67,14 @@ class RunDirectory:
             if not self.path.is_dir():
                 raise RunError(f"{self.path}: is a file; choose another --output")
             names = {entry.name for entry in self.path.iterdir()}
-        if _FINISHED in names:
+        if FINISHED in names:
             return "finished"
-        if names and _LOCK not in names:
+        if names and LOCK not in names:
             raise RunError(
                 f"{self.path}: not empty and no run of unrolled; choose another --output"
             )
-        if _ASIDE in names and self._lock is None:
-            return "finished" if (self.path / _ASIDE / _FINISHED).exists() else "resumable"
+        if ASIDE in names and self._lock is None:
+            return "finished" if (self.path / ASIDE / FINISHED).exists() else "resumable"
         return "resumable" if "model.json" in names or self.checkpoints.steps() else "new"
 
     def open(self, *, overwrite: bool = False, longer: bool = False) -> RunDirectory:
@@ -110,21 +94,20 @@ class RunDirectory:
         self._refuse(overwrite, longer)
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(self.path / _LOCK)
+        self._lock = Lock(self.path / LOCK)
         try:
             self._refuse(overwrite, longer)  # again: another process may have finished it meanwhile
-            self._restore()
+            self._earlier.restore()
             recover(self.path)
             self.checkpoints.recover()
             self._refuse(overwrite, longer)
             if longer and self.status == "finished":
                 files = self.read_description().get("files", {})
-                names = ("config.toml", "metrics.jsonl", *files, _FINISHED)
-                there = [name for name in names if (self.path / name).exists()]
-                self._before = {name: self._read(name) for name in there}
-                (self.path / _FINISHED).unlink()
+                names = ("config.toml", "metrics.jsonl", *files, FINISHED)
+                self._earlier.keep(names)
+                (self.path / FINISHED).unlink()
             if overwrite or self.status == "new":
-                self._begin()
+                self._earlier.put_aside()
         except BaseException:
             self.close()
             raise
@@ -143,71 +126,17 @@ class RunDirectory:
         Raises:
             RunError: another process writes the run.
         """
-        if self.writer and self._lock is None and (self.path / _ASIDE).exists():
-            self._lock = Lock(self.path / _LOCK)
+        if self.writer and self._lock is None and (self.path / ASIDE).exists():
+            self._lock = Lock(self.path / LOCK)
             try:
-                self._restore()
+                self._earlier.restore()
             finally:
                 self.close()
 
     def settle(self) -> None:
         """This run has something to lose: what was put aside for it is removed."""
-        self._before = {}
-        if self._lock is None or self._settled:
-            return
-        self._settled = True
-        aside = self.path / _ASIDE
-        if aside.exists():
-            with explained(aside):
-                aside.rename(self.path / (TEMPORARY + "aside"))
-            recover(self.path)
-
-    def _begin(self) -> None:
-        """Makes room for a new run: what a finished or interrupted one left is put aside."""
-        names = {entry.name for entry in self.path.iterdir()} - {_LOCK}
-        if strangers := names - _OWN:
-            raise RunError(
-                f"{self.path}: holds {min(strangers)}, which no run wrote; move it away or choose "
-                "another --output"
-            )
-        self._settled = False
-        worthless = not names & {"model.json", "checkpoints", _FINISHED}
-        with explained(self.path):
-            if names and worthless:
-                clear(self.path, names)
-            elif names:
-                (self.path / _ASIDE).mkdir()
-                for name in names:
-                    (self.path / name).rename(self.path / _ASIDE / name)
-
-    def _restore(self) -> None:
-        """Puts back what was put aside for a run that came to nothing."""
-        aside = self.path / _ASIDE
-        if not aside.exists():
-            return
-        with explained(self.path):
-            clear(self.path, {entry.name for entry in self.path.iterdir()} & _OWN)
-            for entry in list(aside.iterdir()):
-                entry.rename(self.path / entry.name)
-            aside.rmdir()
-
-    def _undo(self) -> None:
-        """As if this run had not been tried."""
-        with explained(self.path):
-            recover(self.path)
-            clear(self.path, {entry.name for entry in self.path.iterdir()} & _OWN)
-            self._restore()
-            if {entry.name for entry in self.path.iterdir()} == {_LOCK}:
-                (self.path / _LOCK).unlink()
-                self.path.rmdir()
-
-    def _put_back(self) -> None:
-        """As if the finished run had not been told to go on."""
-        self._metrics.close()
-        with explained(self.path):
-            clear(self.path, {"cache"} & {entry.name for entry in self.path.iterdir()})
-            for name, data in self._before.items():
-                self._write(name, data)
+        if self._lock is not None:
+            self._earlier.settle()
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -220,17 +149,15 @@ class RunDirectory:
     ) -> None:
         if kind is None:
             self.settle()
-        elif not self._settled and self._lock is not None:
+        elif self._lock is not None and not self._earlier.settled:
             self._metrics.close()
-            self._undo()
-        elif self._before:
-            self._put_back()
+            self._earlier.undo()
         self.close()
 
     def finish(self) -> None:
         """Marks the run as finished: it is not trained again without ``overwrite``."""
         self.settle()
-        self.write_json(_FINISHED, {"format_version": FORMAT_VERSION})
+        self.write_json(FINISHED, {"format_version": FORMAT_VERSION})
 
     # ------------------------------------------------------------------------------ files
 
@@ -387,12 +314,12 @@ class RunDirectory:
 
     def _refuse(self, overwrite: bool, longer: bool) -> None:
         if self.status == "finished" and not (overwrite or longer):
-            self._refuse_newer(_FINISHED, overwrite)
+            self._refuse_newer(FINISHED, overwrite)
             raise RunError(
                 f"{self.path}: holds a finished run; look at it with `unrolled evaluate "
                 f"{self.path}`, or train it again with --overwrite"
             )
-        for name in ("model.json", _FINISHED):
+        for name in ("model.json", FINISHED):
             if (self.path / name).exists():
                 self._refuse_newer(name, overwrite)
 
