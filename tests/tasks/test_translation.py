@@ -148,18 +148,10 @@ def test_levels(tmp_path: Path, files: Path, changed: dict[str, Any]) -> None:
     assert run.evaluate(split="valid").examples == 11
 
 
-PIECES = {"level": "bpe", "vocabulary_size": 60, "subword_dropout": 0.3}
-
-
-@pytest.mark.parametrize(("share", "changed"), [(0.0, {}), (0.5, {}), (0.0, PIECES)])
+@pytest.mark.parametrize("share", [0.0, 0.5])
 def test_resumed_is_uninterrupted(
-    tmp_path: Path,
-    files: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    share: float,
-    changed: dict[str, Any],
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    data = options(files, **changed)
     model = replace(MODELS["recurrent"], scheduled_sampling=share, sampling_steps=10)
     updates: list[int] = []
     update = TruncatedBPTT.update
@@ -170,24 +162,16 @@ def test_resumed_is_uninterrupted(
 
     monkeypatch.setattr(TruncatedBPTT, "update", counted)
     updates.append(0)
-    whole = trained(tmp_path / "whole", "recurrent", data, model, max_epochs=3)
+    whole = trained(tmp_path / "whole", "recurrent", options(files), model, max_epochs=3)
     output = tmp_path / "parts"
     updates.append(0)
-    trained(output, "recurrent", data, model, max_epochs=3, max_steps=7)
+    trained(output, "recurrent", options(files), model, max_epochs=3, max_steps=7)
     (output / ".finished").unlink()
     updates.append(0)
-    other = trained(output, "recurrent", data, model, max_epochs=3)
+    other = trained(output, "recurrent", options(files), model, max_epochs=3)
     assert updates == [36, 7, 29]  # it went on, and did not begin again
     pairs = zip(whole.model.model.parameters(), other.model.model.parameters(), strict=True)
     assert all(torch.equal(one, two) for one, two in pairs)
-
-
-def test_learns_from_words_cut_anew(tmp_path: Path, files: Path) -> None:
-    data = options(files, **PIECES | {"reverse": True})
-    run = trained(tmp_path / "run", "recurrent", data, max_epochs=20)
-    assert run.evaluate(split="valid").metrics["exact"] > 0.9
-    with pytest.raises(ConfigError, match="of the level bpe, not of words"):
-        trained(tmp_path / "words", "recurrent", options(files, subword_dropout=0.1))
 
 
 def test_half_precision(tmp_path: Path, files: Path) -> None:

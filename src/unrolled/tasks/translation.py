@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import compress
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,15 +22,7 @@ from unrolled.errors import ConfigError, DataError
 from unrolled.models.seq2seq import Seq2Seq
 from unrolled.tasks import parts
 from unrolled.tasks.trained_translator import TrainedTranslator
-from unrolled.tasks.translation_data import (
-    SOURCE,
-    TARGET,
-    Encoded,
-    Encoder,
-    Example,
-    Recut,
-    read_examples,
-)
+from unrolled.tasks.translation_data import SOURCE, TARGET, Encoded, Encoder, Example, read_examples
 from unrolled.tasks.translation_models import COUNTED, Network
 from unrolled.training.distributed import Workers
 from unrolled.training.live import Outcome
@@ -140,9 +131,7 @@ class Translation:
     ) -> Outcome:
         torch.manual_seed(config.seed)
         encoder = Encoder.load(run.path, reverse=config.data.reverse)
-        pairs, kept = _short(config, encoder, train)
-        rate = getattr(config.data, "subword_dropout", 0.0)
-        cut = Recut(encoder, kept, rate=rate, seed=config.seed) if rate else pairs
+        pairs = _short(config, encoder, train)
         sizes: dict[str, Any] = {
             "source_size": len(encoder.source),
             "target_size": len(encoder.target),
@@ -151,7 +140,7 @@ class Translation:
         model = parts.build(lambda: Seq2Seq(**sizes))
         source = BucketLoader(
             pairs.lengths,
-            cut.batch,
+            pairs.batch,
             batch_size=config.training.batch_size,
             seed=config.seed,
             rows=workers.rows,
@@ -190,14 +179,10 @@ class Translation:
         run.write_model(counted.model.arrays(), description)
 
 
-def _short(
-    config: RunConfig, encoder: Encoder, train: Sequence[Example]
-) -> tuple[Encoded, list[Example]]:
-    """The pairs in numbers and as they are, without the long ones, of which there is a word in the log."""
-    longest, pairs = config.data.max_length, encoder.encode(train)
-    sides = zip(pairs.sources, pairs.targets, strict=True)
-    short = [not longest or max(len(s) - 1, len(t)) <= longest for s, t in sides]
-    pairs = Encoded(*(list(compress(side, short)) for side in (pairs.sources, pairs.targets)))
+def _short(config: RunConfig, encoder: Encoder, train: Sequence[Example]) -> Encoded:
+    """The pairs in numbers, without the long ones, of which there is a word in the log."""
+    longest = config.data.max_length
+    pairs = encoder.encode(train, longest=longest)
     if not pairs.targets:
         raise DataError(
             f"no pair has at most {longest} symbols a side; give --data.max-length more, or 0",
@@ -211,4 +196,4 @@ def _short(
             len(train),
             longest,
         )
-    return pairs, list(compress(train, short))
+    return pairs

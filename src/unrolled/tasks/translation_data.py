@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from unrolled.data.batch import PairsBatch, Sequences
 from unrolled.data.pairs import PairFields, read_pairs
-from unrolled.data.recut import Recutter
 from unrolled.data.segment import END, START, Segmenter
 from unrolled.errors import DataError
 from unrolled.tasks.translation_options import Level
@@ -127,23 +126,21 @@ class Encoder:
 
     def source_ids(self, text: str) -> list[int]:
         """The numbers of a source, its end last."""
-        return ended(self.source.encode(text), self.reverse)
+        ids = self.source.encode(text)
+        return [*(reversed(ids) if self.reverse else ids), END]
 
     def sources(self, texts: Sequence[str]) -> Sequences:
         """A batch of sources."""
         return padded([self.source_ids(text) for text in texts])
 
-    def encode(self, examples: Sequence[Example]) -> Encoded:
-        """Pairs in numbers; of several references the first."""
-        return Encoded(
-            [np.array(self.source_ids(e.source), dtype=np.int64) for e in examples],
-            [np.array(self.target.encode(e.references[0]), dtype=np.int64) for e in examples],
-        )
-
-
-def ended(ids: Sequence[int], reverse: bool) -> list[int]:
-    """The numbers of a source as they are read, its end last."""
-    return [*(reversed(ids) if reverse else ids), END]
+    def encode(self, examples: Sequence[Example], *, longest: int = 0) -> Encoded:
+        """Pairs in numbers; those with a side of more than ``longest`` symbols are left out (0: none)."""
+        made = [
+            (np.array(self.source_ids(e.source)), np.array(self.target.encode(e.references[0])))
+            for e in examples
+        ]
+        kept = [p for p in made if not longest or max(len(p[0]) - 1, len(p[1])) <= longest]
+        return Encoded([p[0] for p in kept], [p[1].astype(np.int64) for p in kept])
 
 
 @dataclass(frozen=True)
@@ -164,34 +161,6 @@ class Encoded:
         inputs = padded([[START, *self.targets[row]] for row in numbers])
         targets = padded([[*self.targets[row], END] for row in numbers])
         return PairsBatch(padded([self.sources[row] for row in numbers]), inputs, targets.values)
-
-
-class Recut:
-    """Pairs to learn from whose words are cut anew in each batch (:mod:`unrolled.data.recut`).
-
-    Args:
-        encoder: what cuts both sides without dropout. rate: of the joins left out.
-
-    Raises:
-        ConfigError: a side is not cut by byte pair encoding.
-    """
-
-    def __init__(
-        self, encoder: Encoder, examples: Sequence[Example], *, rate: float, seed: int
-    ) -> None:
-        self._examples, self._reverse = examples, encoder.reverse
-        self._source = Recutter(encoder.source, rate, seed=seed)
-        self._target = self._source
-        if not encoder.joint:
-            self._target = Recutter(encoder.target, rate, seed=seed)
-
-    def batch(self, rows: Ids) -> PairsBatch:
-        """These pairs."""
-        chosen = [self._examples[row] for row in rows.tolist()]
-        sources = [ended(self._source.encode(e.source), self._reverse) for e in chosen]
-        targets = [self._target.encode(e.references[0]) for e in chosen]
-        cut = Encoded(*([np.array(ids, np.int64) for ids in side] for side in (sources, targets)))
-        return cut.batch(np.arange(len(rows)))
 
 
 def padded(rows: Sequence[Sequence[int] | Ids]) -> Sequences:

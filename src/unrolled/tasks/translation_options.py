@@ -31,8 +31,6 @@ class TranslationData:
         target_level: What the target is cut into; as the source when absent.
         vocabulary_size: Symbols of a vocabulary, at most; 0 keeps all words or characters.
         joint: One vocabulary learnt from both sides, where both are cut likewise.
-        subword_dropout: In training, share of the joins of byte pair encoding that are left out at random, so
-            that words are met in many cuts (Provilkov, Emelianenko and Voita 2020: 0.1).
         lowercase: Put everything into small letters.
         reverse: Read the source from its end (Sutskever, Vinyals and Le 2014).
         max_length: Learn only from pairs of at most so many symbols a side; 0 takes all.
@@ -49,7 +47,6 @@ class TranslationData:
     target_level: Level | None = None
     vocabulary_size: int = 8000
     joint: bool = True
-    subword_dropout: float = 0.0
     lowercase: bool = False
     reverse: bool = False
     max_length: int = 100
@@ -59,7 +56,6 @@ class TranslationData:
     def __post_init__(self) -> None:
         held_out(self)
         at_least(self, "data", {"max_length": 0, "vocabulary_size": 0})
-        shares(self, "data", ("subword_dropout",))
         if not self.target:
             raise ConfigError("--data.target names no file or field; give one")
 
