@@ -120,6 +120,7 @@ def measure(
     metrics: Sequence[str],
     seeds: int = 1,
     split: str = "test",
+    **evaluation: object,
 ) -> None:
     """Trains each model on each of the data sets (folds) with each seed; prints one JSON line for each model.
 
@@ -128,6 +129,7 @@ def measure(
         data: options of the data; more than one are folds of one set.
         metrics: names of the evaluation; the mean over runs, their standard deviation, all values.
         seeds: runs with seeds 0 to seeds - 1. split: ``test``, or ``valid`` while settings are chosen.
+        evaluation: what else ``evaluate`` is told.
     """
     for name, (model, options) in models.items():
         values: dict[str, list[float]] = {metric: [] for metric in metrics}
@@ -136,7 +138,8 @@ def measure(
             for seed in range(seeds):
                 place = output / claim / f"{name}-{fold}-{seed}"
                 run = train(place, model, {**where, **options, "seed": str(seed)}, task=task)
-                found = json.loads(load(run).evaluate(split=split).to_json())["metrics"]
+                scores = load(run).evaluate(split=split, **evaluation)
+                found = json.loads(scores.to_json())["metrics"]
                 for metric in metrics:
                     if metric in found:
                         values[metric].append(round(found[metric], 5))
