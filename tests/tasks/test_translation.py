@@ -206,13 +206,15 @@ def test_empty_sources_have_empty_answers(tmp_path: Path, files: Path) -> None:
 
 
 def test_long_outputs_are_not_cut_before_their_limit(tmp_path: Path, files: Path) -> None:
-    """Weights that never end an output: twice the source and ten more, the ends of both among them."""
+    """Weights that never end an output: twice the source or longest target and ten more, with the ends."""
     run = trained(tmp_path / "run", "recurrent", options(files), max_epochs=1)
     with torch.no_grad():
         run.model.model.head.bias[2] = -1e4
         run.model.model.head.bias[4] = 1e3
-    [found] = run.predict([" ".join(["cat"] * 150)])
+    [found, other] = run.predict([" ".join(["cat"] * 150), "cat"])
     assert len(found.split()) == 2 * 151 + 10
+    longest = max(len(target.split()) for _, target in sentences()) + 1
+    assert len(other.split()) == 2 * longest + 10
 
 
 def test_pairs_left_out_are_counted(

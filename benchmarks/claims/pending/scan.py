@@ -13,7 +13,6 @@ from labelled import lines, measure, write_rows
 
 SPLITS = {"simple": "simple", "length": "length", "jump": "addprim_jump"}
 WORDS = {"data.level": "words", "data.no-joint": "true", "data.source": "1", "data.target": "2"}
-# With batches of 64 and label smoothing 0.1, 16 epochs gave 67 % on 600 commands held out: too few updates.
 NETWORK = {
     "training.batch-size": "16",
     "training.schedule": "cosine",

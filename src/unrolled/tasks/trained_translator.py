@@ -80,7 +80,7 @@ class TrainedTranslator:
             network = Seq2Seq(**self.description["sizes"])
             with torch.no_grad():
                 load_tensors(network, tensors, self.path / "model.safetensors")
-            self.model = Network(network.eval(), encoder)
+            self.model = Network(network.eval(), encoder, self.description.get("longest", 0))
         elif kind in COUNTED:
             made = COUNTED[kind].from_arrays({n: t.numpy() for n, t in tensors.items()})
             self.model = self.counted(made, self.description)

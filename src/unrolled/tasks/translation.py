@@ -138,6 +138,7 @@ class Translation:
         }
         sizes |= asdict(config.model)
         model = parts.build(lambda: Seq2Seq(**sizes))
+        longest = int(pairs.lengths.max())
         source = BucketLoader(
             pairs.lengths,
             pairs.batch,
@@ -150,7 +151,7 @@ class Translation:
         def validate(model: torch.nn.Module) -> dict[str, float]:
             assert isinstance(model, Seq2Seq)
             assert valid is not None
-            return cls.validate(Network(model, encoder), valid)
+            return cls.validate(Network(model, encoder, longest), valid)
 
         outcome = Trainer(
             model,
@@ -164,8 +165,9 @@ class Translation:
             precision=config.precision,
         ).fit()
         if not outcome.interrupted and run.writer:
+            facts = {"sizes": sizes, "longest": longest}
             files = {"files": parts.digests(run.path, (SOURCE, TARGET))}
-            run.write_model(model, cls.description(config) | {"sizes": sizes} | files)
+            run.write_model(model, cls.description(config) | facts | files)
         return outcome
 
     @classmethod

@@ -29,7 +29,9 @@ from unrolled.tasks.search import LONGEST, Search
 from unrolled.tasks.translation_data import Encoded, Encoder, Example
 
 BATCH, TOKENS = 64, 8192  # sentences searched together, and their symbols at most
-GROWTH, EXTRA = 2, 10  # an output has at most so many times the source's symbols, and so many more
+# An output has at most so many times the symbols of its source or of the longest target of training,
+# whichever are more, and so many more.
+GROWTH, EXTRA = 2, 10
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,14 @@ class Translator(Protocol):
 
 
 class Network:
-    """An encoder and decoder with their vocabularies."""
+    """An encoder and decoder with their vocabularies.
 
-    def __init__(self, model: Seq2Seq, encoder: Encoder) -> None:
-        self.model, self.encoder = model, encoder
+    Args:
+        longest: symbols of the longest target of training, with its end.
+    """
+
+    def __init__(self, model: Seq2Seq, encoder: Encoder, longest: int = 0) -> None:
+        self.model, self.encoder, self.longest = model, encoder, longest
 
     @property
     def steps(self) -> StepModel:
@@ -105,7 +111,8 @@ class Network:
         for rows in in_order(lengths, BATCH, max_tokens=TOKENS):
             given = [texts[row] for row in rows.tolist()]
             sources = torch.from_numpy(lengths[rows])
-            limits = (GROWTH * sources + EXTRA).clamp(shortest, max(LONGEST, shortest))
+            longest = GROWTH * sources.clamp_min(self.longest) + EXTRA
+            limits = longest.clamp(shortest, max(LONGEST, shortest))
             if search.max_length is not None:
                 limits = torch.full_like(limits, search.max_length)
             with torch.inference_mode():
@@ -189,7 +196,8 @@ class Networks(Network):
     """
 
     def __init__(self, members: Sequence[Network]) -> None:
-        super().__init__(members[0].model, members[0].encoder)
+        longest = max(member.longest for member in members)
+        super().__init__(members[0].model, members[0].encoder, longest)
         self.members = tuple(members)
         self._ensemble = Ensemble([member.steps for member in self.members])
 
