@@ -107,14 +107,14 @@ def plain_beam(
     live: list[tuple[tuple[int, ...], tuple[float, ...], list[Tensor]]] = [((), (), [])]
     finished: list[Hypothesis] = []
 
-    def hypothesis(prefix: Any, *, ended: bool) -> Hypothesis:
-        tokens, steps, seen = prefix
-        total = 0.0
-        for gain in steps:
-            total += gain
+    def normalised(steps: tuple[float, ...]) -> float:
         length = max(len(steps), 1)
         base = (5 + length) / 6 if options.length_form == "wu" else length
-        score = total / base**options.length_penalty
+        return sum_in_order(steps) / base**options.length_penalty
+
+    def hypothesis(prefix: Any, *, ended: bool) -> Hypothesis:
+        tokens, steps, seen = prefix
+        total, score = sum_in_order(steps), normalised(steps)
         if options.coverage_penalty:
             covered = torch.stack(seen).double().sum(0)[: model.lengths[sentence]]
             score += options.coverage_penalty * float(covered.clamp_max(1).log().sum())
@@ -144,8 +144,12 @@ def plain_beam(
         if not following and not finished:
             break
         live = following
-        if len(finished) >= options.size or not live:
+        if not live:
             break
+        if len(finished) >= options.size:
+            nth = sorted((found.score for found in finished), reverse=True)[options.n_best - 1]
+            if normalised(live[0][1]) <= nth:
+                break
     finished.sort(key=lambda found: -found.score)
     cut = [] if len(finished) >= options.size else [hypothesis(p, ended=False) for p in live]
     cut.sort(key=lambda found: -found.score)

@@ -89,6 +89,22 @@ def test_exhaustive_search_sees_all_sequences() -> None:
     )
 
 
+class Sure(Fixed):
+    """All but certainly says 1 twenty times and ends; its second choice is always another."""
+
+    def step(self, tokens: Tensor | None, state: Tensor) -> Any:
+        table = torch.full((len(state), 4), 1e-6)
+        table[torch.arange(len(state)), torch.where(state[:, 0] < 20, 1, END)] = 1 - 3e-6
+        return table.log(), state + 1
+
+
+def test_endings_that_are_all_but_impossible_cut_nothing_short() -> None:
+    for size in (1, 2, 5):
+        options = BeamOptions(size=size)
+        (best,) = search(Sure(torch.zeros(4)), 1, options, limits=torch.tensor([29]))[0]
+        assert (best.tokens, best.finished) == ((1,) * 20, True)
+
+
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_equals_a_plain_beam(penalty: str, size: int) -> None:

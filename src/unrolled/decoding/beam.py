@@ -13,9 +13,11 @@ likeliest that do not end are the next prefixes. Finished hypotheses are ranked 
 where :math:`|Y|` counts all tokens drawn, the end too, and p_ij is the attention of step j to source
 position i.
 
-A sentence is done when ``size`` hypotheses have finished (so that a beam of 1 is greedy decoding), at its
-limit of length, or when nothing can change its n best: a prefix of log-probability l ≤ 0 cannot end
-above l / lp(limit), as log-probabilities and cp are at most 0 and lp grows with the length.
+A sentence is done when ``size`` hypotheses have finished and no prefix, were it to end now, would be among
+the n best of them (so that a beam of 1 is greedy decoding, and a model that is sure is not cut short by
+endings that are all but impossible), at its limit of length, or when nothing can change its n best: a prefix
+of log-probability l ≤ 0 cannot end above l / lp(limit), as log-probabilities and cp are at most 0 and lp
+grows with the length.
 """
 
 from __future__ import annotations
@@ -232,8 +234,9 @@ class _Search:
         rows, tokens = found.rows.ravel()[on], found.tokens.ravel()[on]
         nodes = self.tree.add(parents.ravel()[on], tokens, found.gains.ravel()[on])
         best = scores[:, 0]
-        done = (self.finished >= size) | (self.steps >= self.caps) | (best == -np.inf)
-        done |= best / self.longest <= self.kept.worst(self.sentences)
+        worst = self.kept.worst(self.sentences)
+        done = (self.steps >= self.caps) | (best == -np.inf) | (best / self.longest <= worst)
+        done |= (self.finished >= size) & (best / self.options.lengths(self.steps) <= worst)
         if done.any():
             self._cut(done, scores, nodes, rows, covered)
             if done.all():
