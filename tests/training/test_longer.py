@@ -79,6 +79,10 @@ def test_what_is_no_going_on_is_refused(train: Any, tmp_path: Path) -> None:
     code, errors = train("falling", 2, schedule="cosine")
     assert (code, errors.count("\n")) == (1, 1)
     assert "whose learning rate falls to 0 at its end, so that it cannot go on" in errors
+    code, errors = train("falling", 0, "--training.max-minutes", "1")  # no cosine has no end
+    assert (code, errors.count("\n")) == (1, 1)
+    assert "holds a run with another configuration (" in errors
+    assert "training.schedule was " in errors
     assert files(run) == before
 
 

@@ -170,18 +170,17 @@ def widened_limits(config: RunConfig) -> str:
     if not changed:
         return ""
     mend = "give another --output, or the old values to continue, or --overwrite to begin anew"
-    limits = {n: getattr(config.training, n) for n in LIMITS if hasattr(config.training, n)}
-    extended = dataclasses.replace(before.training, **limits)
-    if differences(dataclasses.replace(before, training=extended), config) or not all(
-        value == 0 or 0 < getattr(before.training, name) <= value for name, value in limits.items()
+    old, new = (dataclasses.asdict(each.training) for each in (before, config))
+    moved = {name for name in new if new[name] != old[name]}
+    if (
+        differences(dataclasses.replace(before, training=config.training), config)
+        or not moved <= set(LIMITS)
+        or any(new[name] and not 0 < old[name] < new[name] for name in moved)
     ):
         raise RunError(
             f"{config.output} holds a run with another configuration ({changed}); {mend}"
         )
-    planned = [
-        getattr(before.training, n, 0) != limits.get(n, 0) for n in ("max_epochs", "max_steps")
-    ]
-    if getattr(config.training, "schedule", "") == "cosine" and any(planned):
+    if new.get("schedule") == "cosine" and moved & {"max_epochs", "max_steps"}:
         raise RunError(
             f"{config.output} holds a run whose learning rate falls to 0 at its end, so that it cannot go "
             f"on ({changed}); {mend}"
