@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from unrolled import tasks
-from unrolled.baselines import KneserNey
+from unrolled.baselines import KneserNey, Markov
 from unrolled.decoding.lattice import Lattice
 from unrolled.decoding.lattice_rescoring import RescoredPath, RescoringOptions, rescore
 
@@ -25,10 +26,20 @@ class Language:
     description = {"task": "language-modelling"}  # noqa: RUF012
 
     def score(self, pairs: Iterable[tuple[str | None, str]]) -> Iterator[float]:
-        return (-float(len(text.split())) for _, text in pairs)
+        return (-float(len(text.split())) if text != "never" else -math.inf for _, text in pairs)
 
     def rescore(self, lattice: Lattice, options: RescoringOptions) -> list[RescoredPath]:
         model = KneserNey(2).fit(np.array([1, 2, 4, 0] * 5), len(WORDS))
+        return rescore(
+            lattice, model, spell=lambda word, _: [WORDS.index(word)], end=0, options=options
+        )
+
+
+class Chain(Language):
+    """Rescores by a chain that knows one text."""
+
+    def rescore(self, lattice: Lattice, options: RescoringOptions) -> list[RescoredPath]:
+        model = Markov(1, smoothing=0).fit(np.array([1, 0] * 5), len(WORDS))
         return rescore(
             lattice, model, spell=lambda word, _: [WORDS.index(word)], end=0, options=options
         )
@@ -52,7 +63,7 @@ class Mute:
 @pytest.fixture(autouse=True)
 def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Runs of these names, and the current folder."""
-    made = {"lm": Language, "tm": Translation, "tagger": Mute}
+    made = {"lm": Language, "chain": Chain, "tm": Translation, "tagger": Mute}
     monkeypatch.setattr(tasks, "load", lambda run: made[str(run)]())
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -88,10 +99,20 @@ def test_score_of_pairs(unrolled: Any, models: Path, monkeypatch: pytest.MonkeyP
     ],
 )
 def test_score_refuses(unrolled: Any, models: Path, run: str, line: str, message: str) -> None:
-    (models / "t").write_text(line + "\n")
+    good = '{"source": "a", "target": "a", "text": "a"}' if line.startswith("{") else "a\ta"
+    (models / "t").write_text(f"{good}\n{line}\n")
     ended = unrolled("score", run, "t")
-    assert (ended.code, ended.out) == (1, "")
+    assert (ended.code, ended.out.count("\n")) == (1, run != "tagger")
     assert message in ended.err
+    assert "t:2: " in ended.err or run == "tagger"
+
+
+def test_the_score_of_the_impossible_is_json(unrolled: Any, models: Path) -> None:
+    (models / "t").write_text('{"text": "never"}\n')
+    found = json.loads(unrolled("score", "lm", "t").out, parse_constant=pytest.fail)
+    assert found == {"text": "never", "log_prob": None}
+    (models / "t").write_text("never\n")
+    assert unrolled("score", "lm", "t").out == "-inf\n"
 
 
 # ---------------------------------------------------------------------------------- rerank
@@ -143,6 +164,15 @@ def test_rerank_adds_scores_of_models(unrolled: Any, files: Path) -> None:
     direct = unrolled("rerank", "n", *runs, "--source", "src", "--tune", "--references", "ref")
     saved = unrolled("rerank", "s.jsonl", "--tune", "--references", "ref")
     assert json.loads(direct.out) == json.loads(saved.out)
+
+
+def test_an_empty_list_needs_no_source(unrolled: Any, files: Path) -> None:
+    row = '{"source": "ab", "candidates": [{"text": "b", "features": {"f": 1}}]}'
+    (files / "n").write_text(f"{row}\n\n")
+    ended = unrolled("rerank", "n", "--score", "tm=tm", "--save", "s")
+    assert (ended.code, ended.err) == (0, "")
+    first = json.loads((files / "s").read_text().splitlines()[0])
+    assert first["candidates"][0]["features"] == {"f": 1, "tm": -1}
 
 
 @pytest.mark.parametrize(
@@ -224,6 +254,13 @@ def test_rescored_lists_can_be_reranked(unrolled: Any, models: Path) -> None:
     assert unrolled("rerank", "n", "--weights", "w").out == "the hat sat sat\ncat\n"
 
 
+def test_impossible_readings_are_in_no_list(unrolled: Any, models: Path) -> None:
+    (models / "a").write_text("0 1 the\n0 1 sat\n\n0 1 sat\n")
+    ended = unrolled("rescore", "a", "--model", "chain", "--n-best", 5)
+    assert [line.split(" ||| ")[:2] for line in ended.out.splitlines()] == [["0", "the"]]
+    assert ended.err == "2 readings that the model holds impossible are left out\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -232,6 +269,7 @@ def test_rescored_lists_can_be_reranked(unrolled: Any, models: Path) -> None:
         (["a", "--model", "lm", "--history", "-1"], 1, "--history -1: expected 0 or more"),
         (["a", "--model", "lm", "--n-best", "-1"], 2, "--n-best -1: expected 0 or more"),
         (["a", "--model", "lm", "--lm-scale", "nan"], 1, "--lm-scale nan: expected a finite"),
+        (["a", "--model", "lm", "--lm-scale", "-1"], 1, "--lm-scale -1.0: expected 0 or more"),
         (["none", "--model", "lm"], 1, "none: no such file"),
         (["c", "--model", "lm"], 1, "c:2: the arc from 1 to 0 closes a cycle (1 → 0 → 1)"),
         (["a"], 2, "--model"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 import random
@@ -17,8 +18,9 @@ from torch import Tensor
 from unrolled.baselines import KneserNey
 from unrolled.decoding.ensemble import Ensemble
 from unrolled.decoding.forced import score_targets
+from unrolled.decoding.language_contexts import Context
 from unrolled.decoding.lattice import Arc, Lattice, Link
-from unrolled.decoding.lattice_rescoring import RescoringOptions, rescore
+from unrolled.decoding.lattice_rescoring import RescoringOptions, _Expansion, rescore
 from unrolled.errors import ConfigError, DataError, RunError
 from unrolled.models import LanguageModel
 
@@ -351,3 +353,29 @@ def test_an_ensemble_rescores_as_it_scores(
         assert path.new_lm == pytest.approx(sum(steps), abs=1e-5)
     [best] = found(drawn(3), both, history=history, beam=50)
     assert best.words in {path.words for path in paths}
+
+
+def test_states_are_dropped_with_the_histories_that_need_them() -> None:
+    torch.manual_seed(0)
+    model = LanguageModel(len(WORDS), cell="gru", hidden_size=4).eval()
+    links = [
+        Link(str(i), str(i + 1), word, -float(place), 0.0)
+        for i in range(60)
+        for place, word in enumerate("abc")
+    ]
+    options = RescoringOptions(history=2, beam=5)
+    with torch.no_grad():
+        search = _Expansion(Lattice.connect(links), model, None, spell, None, 0, options)
+        ends = search.expand()
+    gc.collect()
+    mine = [each for each in gc.get_objects() if type(each) is Context]
+    assert len(mine) <= 1 + 2 * 5 * 3  # the root, and what the last level holds
+    with torch.no_grad():
+        assert len(search.best(ends)[0].words) == 60
+
+
+def test_a_lattice_of_many_paths_is_refused_in_words() -> None:
+    links = [Link(str(i), str(i + 1), word, 0.0, 0.0) for i in range(15_000) for word in "ab"]
+    model = KneserNey(2).fit(np.arange(6), len(WORDS))
+    with pytest.raises(DataError, match=r"of over 10\^4515 paths has over 100 histories at once"):
+        rescore(Lattice.connect(links), model, spell=spell, options=RescoringOptions(limit=100))

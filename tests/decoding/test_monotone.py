@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,9 +43,9 @@ def every(options: list[Options], position: int = 0) -> Iterator[tuple[float, li
             yield float(these.scores[row]) + score, tokens + rest
 
 
-def decode(lm: KneserNey, options: list[Options], **more: float) -> list[Path]:
+def decode(lm: KneserNey, options: list[Options], **more: Any) -> list[Path]:
     start = lm.after(np.full(lm.order - 1, END))
-    return monotone(options, lm.extend, state=start, end=END, **more)  # type: ignore[arg-type]
+    return monotone(options, lm.extend, state=start, end=END, **more)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -59,9 +61,40 @@ def test_the_best_of_all(order: int, weight: float, seed: int) -> None:
     values.sort(key=lambda value: -value[0])
     (merged,) = decode(lm, options, weight=weight, beam=200)
     assert (merged.score, merged.tokens) == (pytest.approx(values[0][0]), values[0][1])
-    best = decode(lm, options, weight=weight, beam=len(values), n_best=5)
-    assert [path.score for path in best] == pytest.approx([score for score, _ in values[:5]])
-    assert [path.tokens for path in best] == [tokens for _, tokens in values[:5]]
+    different: dict[tuple[int, ...], float] = {}
+    for score, tokens in values:
+        different.setdefault(tokens, score)
+    for count in (5, len(values)):
+        best = decode(lm, options, weight=weight, beam=200, n_best=count)
+        found = {path.tokens: path.score for path in best}
+        assert len(found) == len(best) == min(count, len(different))
+        assert list(found.values()) == pytest.approx(list(different.values())[:count])
+        assert found == pytest.approx({tokens: different[tokens] for tokens in found})
+        assert all(sum_of(path, options, lm, weight) == pytest.approx(path.score) for path in best)
+
+
+def sum_of(path: Path, options: list[Options], lm: KneserNey, weight: float) -> float:
+    """The value of a path by its pieces."""
+    gap = [END] * (lm.order - 1)
+    fluent = lm.log_probabilities(np.array([*gap, *path.tokens, END]))[len(gap) :].sum()
+    scores = sum(options[piece.start].scores[piece.option] for piece in path.pieces)
+    return float(scores + weight * fluent)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_best_of_several_is_the_best(seed: int) -> None:
+    lm, options = model(3), random_options(8, seed)
+    alone = decode(lm, options, beam=2)[0]
+    best = decode(lm, options, beam=2, n_best=20)
+    assert (best[0].tokens, best[0].score) == (alone.tokens, pytest.approx(alone.score))
+    assert 1 < len({path.tokens for path in best}) == len(best) <= 20
+    assert all(a.score >= b.score for a, b in pairwise(best))
+
+
+def test_what_is_written_tells_paths_apart() -> None:
+    lm, options = model(2), random_options(4, 1)
+    best = decode(lm, options, beam=50, n_best=3, write=lambda piece: ())
+    assert [path.score for path in best] == [pytest.approx(decode(lm, options, beam=50)[0].score)]
 
 
 def test_pieces_say_what_replaced_which_span() -> None:

@@ -178,3 +178,10 @@ def test_features_and_weights_by_name() -> None:
     assert lists.with_sources(["s"] * len(lists)).sources == ("s",) * len(lists)
     with pytest.raises(DataError, match="2 sources for 12 lists"):
         lists.with_sources(["s", "t"])
+
+
+def test_weights_that_are_all_zero_are_no_start() -> None:
+    lists = NBest(("a", "b"), ("f", "g"), np.array([[1.0, 3], [2, 1]]), np.array([0, 2]), (None,))
+    found = tune(lists, [[1], [1]], lambda sums: sums[:, 0], initial=[0, 0], restarts=0)
+    assert np.abs(found.weights).sum() == pytest.approx(1)
+    assert found.score == 1

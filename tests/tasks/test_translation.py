@@ -104,6 +104,25 @@ def test_learns_and_answers_every_line(tmp_path: Path, files: Path, name: str) -
     assert scores["exact"] > 0.9
 
 
+def test_meteor_has_the_stems_of_the_target(tmp_path: Path, files: Path) -> None:
+    run = trained(tmp_path / "run", "retrieval", options(files))
+    (tmp_path / "t.en").write_text("the cat sees the dog\n")
+    (tmp_path / "t.de").write_text("der katern sieht der hunden\n")
+    german, english = (run.evaluate(tmp_path / "t", language=name) for name in (None, "en"))
+    assert german.metrics["meteor"] > english.metrics["meteor"] > 0
+    assert run.evaluate(tmp_path / "t", language="German").metrics == german.metrics
+    assert "WordNet is English, not german" in german.details
+    with pytest.raises(ConfigError, match="--language xx: no such stems; expected a code"):
+        run.evaluate(tmp_path / "t", language="xx")
+    table = "the cat\tder kater\n"
+    (tmp_path / "t.tsv").write_text(table * 5)
+    nameless = TranslationData(
+        tmp_path / "t.tsv", source="1", target=("2",), level="words", valid_share=0.4
+    )
+    told = trained(tmp_path / "2", "retrieval", nameless).evaluate(split="valid")
+    assert "meteor has English stems: '2' is no language; --language names one" in told.details
+
+
 def test_retrieval_finds_what_it_has_seen(tmp_path: Path, files: Path) -> None:
     run = trained(tmp_path / "run", "retrieval", options(files))
     best = json.loads(next(iter(run.predict(["dog hears"], n_best=3))))

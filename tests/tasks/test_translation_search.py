@@ -16,8 +16,9 @@ import unrolled
 from unrolled.decoding.lattice import Lattice, Link
 from unrolled.decoding.lattice_rescoring import RescoringOptions
 from unrolled.errors import ConfigError, RunError
-from unrolled.tasks import trained_translator
+from unrolled.tasks import trained_translator, translation_models
 from unrolled.tasks.search import Search
+from unrolled.tasks.translation_models import Network
 from unrolled.tasks.translation_options import RecurrentTranslator
 
 SMALL = {"hidden_size": 16, "embedding_size": 12, "embedding_dropout": 0.0, "dropout": 0.0}
@@ -55,6 +56,31 @@ def answers(run: Any, lines: list[str], **how: Any) -> list[Any]:
 
 def scores(found: list[Any]) -> list[float]:
     return [best["log_prob"] for answer in found for best in answer["n_best"]]
+
+
+def test_a_source_without_words_has_no_candidates(runs: dict[str, Path]) -> None:
+    given = ['{"source": "the cat"}', '{"source": " "}']
+    whole, empty = answers(unrolled.load(runs["one"]), given)
+    assert len(whole["n_best"]) == 3
+    assert empty["translation"] == ""
+    assert empty["n_best"] == []
+
+
+@pytest.mark.parametrize("how", [{}, {"search": Search(sample=True)}], ids=["beam", "samples"])
+def test_wide_searches_take_few_sentences_at_once(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    run = unrolled.load(runs["one"])
+    given = {"n_best": 20, "batch_size": len(LINES), **how}
+    whole = [json.loads(line) for line in run.predict(LINES, **given)]
+    seen: list[int] = []
+    start = Network.start
+    monkeypatch.setattr(Network, "start", lambda self, t: (seen.append(len(t)), start(self, t))[1])
+    monkeypatch.setattr(translation_models, "ROWS", 60)
+    few = [json.loads(line) for line in run.predict(LINES, **given)]
+    assert max(seen) == 3
+    assert sum(seen) == len(LINES)
+    assert scores(few) == pytest.approx(scores(whole), abs=1e-4)
 
 
 def test_a_model_with_itself_is_the_model(runs: dict[str, Path]) -> None:

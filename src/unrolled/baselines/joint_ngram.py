@@ -14,6 +14,7 @@ A symbol that was never seen stands for itself if it is a target symbol, too, el
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, Self
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from unrolled.baselines.graphones import MOVES, graphones
 from unrolled.baselines.ngram import KneserNey
 from unrolled.baselines.saved import Arrays, of_text, opened, sealed, text, within
-from unrolled.decoding.monotone import Options, Path, monotone
+from unrolled.decoding.monotone import Options, Piece, monotone
 from unrolled.errors import ConfigError, DataError, RunError
 
 Integers = NDArray[np.int64]
@@ -103,18 +104,17 @@ class JointNGram:
         if not len(tokens):
             return [([], 0.0)]
         options = [self._options(tokens, position) for position in range(len(tokens))]
+        write = partial(self._writes, tokens)
         paths = monotone(
             options,
             self.lm.extend,
             state=self._start,
             end=len(self.units),
-            beam=max(self.beam, count),
-            n_best=1 if count == 1 else max(self.beam, count),
+            beam=self.beam,
+            n_best=count,
+            write=write,
         )
-        found: dict[tuple[str, ...], float] = {}
-        for path in paths:
-            found.setdefault(tuple(self._written(path, tokens)), path.score)
-        return [(list(target), score) for target, score in found.items()][:count]
+        return [([word for p in path.pieces for word in write(p)], path.score) for path in paths]
 
     def arrays(self) -> Arrays:
         """Units and counts as named arrays, for safetensors."""
@@ -174,13 +174,13 @@ class JointNGram:
         one = np.ones(len(units), np.int64)
         return Options(np.array(ends), np.array(units)[:, None], one, np.zeros(len(units)))
 
-    def _written(self, path: Path, tokens: Sequence[str]) -> Iterator[str]:
-        for piece in path.pieces:
-            (unit,) = piece.tokens
-            if unit < len(self.units):
-                yield from self.units[unit][1]
-            elif tokens[piece.start] in self._targets:
-                yield tokens[piece.start]
+    def _writes(self, tokens: Sequence[str], piece: Piece) -> tuple[str, ...]:
+        """The target symbols of a piece; an unknown source symbol is its own, if it is one of them."""
+        (unit,) = piece.tokens
+        if unit < len(self.units):
+            return self.units[unit][1]
+        symbol = tokens[piece.start]
+        return (symbol,) if symbol in self._targets else ()
 
     def _fitted(self) -> None:
         if not self.units:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -26,7 +27,7 @@ from unrolled.baselines.ngram import KneserNey
 from unrolled.baselines.phrase_table import PhraseTable
 from unrolled.baselines.phrases import Runs, grow_diag_final, phrase_pairs
 from unrolled.baselines.saved import Arrays, of_text, opened, sealed, text, within
-from unrolled.decoding.monotone import Options, Path, monotone
+from unrolled.decoding.monotone import Options, Piece, monotone
 from unrolled.errors import ConfigError, RunError
 
 Integers = NDArray[np.int64]
@@ -116,20 +117,18 @@ class PhraseMemory:
             return [([self.target_words[word] for word in known], 0.0)]
         if not len(tokens):
             return [([], 0.0)]
-        beam = self.beam if count == 1 else max(self.beam, 2 * count)
+        write = partial(self._writes, tokens)
         paths = monotone(
             [self._options(ids, position) for position in range(len(ids))],
             self.lm.extend,
             state=self._start,
             end=len(self.target_words),
             weight=LM_WEIGHT,
-            beam=beam,
-            n_best=1 if count == 1 else beam,
+            beam=self.beam,
+            n_best=count,
+            write=write,
         )
-        found: dict[tuple[str, ...], float] = {}
-        for path in paths:  # several cuts may write the same
-            found.setdefault(tuple(self._written(path, tokens)), path.score)
-        return [(list(target), score) for target, score in found.items()][:count]
+        return [([word for p in path.pieces for word in write(p)], path.score) for path in paths]
 
     def arrays(self) -> Arrays:
         """Everything as named arrays, for safetensors."""
@@ -220,13 +219,13 @@ class PhraseMemory:
             ends.append(position + 1)
         return Options(np.array(ends), np.maximum(tokens, 0), lengths, scores)
 
-    def _written(self, path: Path, tokens: Sequence[str]) -> list[str]:
-        """The words of a path; unknown ones are those of the source."""
-        return [
-            self.target_words[word] if word < len(self.target_words) else tokens[piece.start]
-            for piece in path.pieces
+    def _writes(self, tokens: Sequence[str], piece: Piece) -> tuple[str, ...]:
+        """The words of a piece; unknown ones are those of the source."""
+        known = len(self.target_words)
+        return tuple(
+            self.target_words[word] if word < known else tokens[piece.start]
             for word in piece.tokens
-        ]
+        )
 
     def _source(self, tokens: Sequence[str]) -> Integers:
         return np.array([self._source_ids.get(token, -1) for token in tokens], np.int64)

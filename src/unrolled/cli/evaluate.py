@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +13,7 @@ from cyclopts import App, Parameter
 
 from unrolled.cli import UsageError, single
 from unrolled.cli.searching import Others, opened, searched, with_search
+from unrolled.errors import ConfigError
 from unrolled.tasks.search import Search
 
 _Test = Annotated[Path | None, Parameter(name="--data.test")]
@@ -28,6 +31,7 @@ def evaluate(
     *,
     data_test: _Test = None,
     split: Literal["test", "valid"] | None = None,
+    language: str | None = None,
     as_json: _Json = False,
     others: Others = None,
     search: Search | None = None,
@@ -38,6 +42,8 @@ def evaluate(
         run: The run directory.
         data_test: Measure on this file; its own test data when absent.
         split: Of the run's own data: its test part when absent, or the part to choose settings by, valid.
+        language: Of translations: whose stems METEOR compares, a two-letter code or a name; that which the
+            targets' ending or field names, when absent.
         as_json: Print one line of JSON.
         others: Runs whose models are averaged with the first, step by step.
         search: How outputs are found, of models that say texts; the report says it.
@@ -45,6 +51,10 @@ def evaluate(
     if data_test is not None and split is not None:
         raise UsageError("--split is of the run's own data; leave out --split or --data.test")
     measured = with_search(opened(run, others).evaluate, search, run)
+    if language is not None:
+        if "language" not in signature(measured).parameters:
+            raise ConfigError(f"--language: {run} has no scores that depend on it; leave it out")
+        measured = partial(measured, language=language)
     evaluation = measured(data_test, split=split or "test")
     text = evaluation.to_json()
     print(text if as_json else report(json.loads(text)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -56,17 +57,24 @@ def predict(
     lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
     batch_size = 1 if file is None else FILE_BATCH
     answer = with_search(opened(run, others).predict, search, run)
-    try:
+    with named(file):
         for prediction in answer(
             lines, probabilities=probabilities, n_best=n_best, batch_size=batch_size
         ):
             print(prediction, flush=file is None)
+    return 0
+
+
+@contextlib.contextmanager
+def named(file: Path | None) -> Iterator[None]:
+    """Errors about lines name the file that these are from."""
+    try:
+        yield
     except DataError as error:
         if file is None or error.path != INPUT:
             raise
         message = str(error).removeprefix(f"{INPUT}:{error.line}: ")
         raise DataError(message, path=file, line=error.line) from error
-    return 0
 
 
 def utf8_lines(stream: Iterable[bytes], name: str = "<stdin>") -> Iterator[str]:

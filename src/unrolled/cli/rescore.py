@@ -6,6 +6,8 @@ A language model, or with the source of each lattice a model of translation.
 from __future__ import annotations
 
 import itertools
+import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,10 +95,16 @@ def rescore(
             raise DataError(
                 f"{len(sources)} lines for {len(read)} lattices; expected one each", path=source
             )
+    dropped = 0
     for number, lattice in enumerate(read):
         told = {} if sources is None else {"source": sources[number]}
-        for line in _readings(trained.rescore(lattice, options, **told), number, n_best):
+        paths = trained.rescore(lattice, options, **told)
+        lines = _readings(paths, number, n_best)
+        dropped += len(paths) - len(lines)
+        for line in lines:
             print(line, flush=True)
+    if dropped:
+        print(f"{dropped} readings that the model holds impossible are left out", file=sys.stderr)
     return 0
 
 
@@ -137,4 +145,5 @@ def _readings(paths: Sequence[Any], number: int, n_best: int) -> list[str]:
             path.score,
         )
         for path in paths
+        if math.isfinite(path.new_lm + path.score)
     ]

@@ -10,7 +10,7 @@ from typing import Any
 from cyclopts import App
 
 from unrolled.cli import single
-from unrolled.cli.predict import FILE_BATCH, utf8_lines
+from unrolled.cli.predict import FILE_BATCH, named, utf8_lines
 from unrolled.cli.scorers import Pair, needs_source
 from unrolled.cli.searching import Others, opened
 from unrolled.errors import ConfigError, DataError
@@ -27,8 +27,8 @@ def score(run: Path, file: Path | None = None, /, *, others: Others = None) -> i
     Args:
         run: The run directory.
         file: A text a line, or for translations a source, a TAB and a target; or JSON objects with "text", or
-            "source" and "target", which come back with "log_prob". Also compressed (.gz); the
-            standard input, answered line by line, when absent.
+            "source" and "target", which come back with "log_prob" (null if it is minus infinity). Also
+            compressed (.gz); the standard input, answered line by line, when absent.
         others: Runs whose models are averaged with the first, step by step.
     """
     from unrolled.data.text import read_lines
@@ -46,8 +46,9 @@ def score(run: Path, file: Path | None = None, /, *, others: Others = None) -> i
         fields=lambda _, nats: {"log_prob": nats},
     )
     lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
-    for line in answers.run(lines, batch_size=1 if file is None else FILE_BATCH):
-        print(line, flush=file is None)
+    with named(file):
+        for line in answers.run(lines, batch_size=1 if file is None else FILE_BATCH):
+            print(line, flush=file is None)
     return 0
 
 

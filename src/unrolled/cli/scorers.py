@@ -46,7 +46,8 @@ def with_scores(lists: NBest, flag: str, runs: dict[str, Path]) -> NBest:
         trained: Any = tasks.load(run)
         if not hasattr(trained, "score"):
             raise ConfigError(f"{flag} {name}={run}: this model scores no outputs")
-        if (flag == "--reverse" or needs_source(trained)) and None in lists.sources:
+        sources = [lists.sources[number] for number in lists.lists]
+        if (flag == "--reverse" or needs_source(trained)) and None in sources:
             raise ConfigError(
                 f"{flag} {name}={run}: needs the source of each list; give --source FILE, a line each"
             )
@@ -54,7 +55,6 @@ def with_scores(lists: NBest, flag: str, runs: dict[str, Path]) -> NBest:
             raise ConfigError(
                 f"{flag} {name}={run}: a language model reads no source; give it as --score"
             )
-        sources = [lists.sources[number] for number in lists.lists]
         pairs: Any = zip(sources, lists.texts, strict=True)
         if flag == "--reverse":
             pairs = ((text, source) for source, text in pairs)

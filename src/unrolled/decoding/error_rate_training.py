@@ -167,7 +167,7 @@ def tune(
         score: of such sums, [M, K] → [M], such as :func:`unrolled.metrics.bleu.bleu_scores`.
         restarts: random weights to start from, beside each feature alone and all alike.
         seed: equal seeds find equal weights.
-        initial: weights [F] to start from, too.
+        initial: weights [F] to start from, too, unless all of those that matter are zero.
 
     Raises:
         ConfigError: fewer restarts than 0.
@@ -206,7 +206,9 @@ def _starts(
 ) -> Iterator[Floats]:
     size = len(padded.used)
     if initial is not None:
-        yield np.asarray(initial, dtype=np.float64)[padded.used] * padded.spread
+        given = np.asarray(initial, dtype=np.float64)[padded.used]
+        if given.any():
+            yield given * padded.spread
     yield np.ones(size)
     if size > 1:
         yield from np.eye(size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -23,21 +24,25 @@ BLOCK = 512  # histories of one step, to bound the [rows, V] of its answer
 
 
 class Context:
-    """A history. Until it is read it knows only the one before it and the symbol between."""
+    """A history. Until it is read it knows only the one before it and the symbol between.
 
-    __slots__ = ("_children", "_parent", "_symbol", "log_probs", "row", "state")
+    It keeps none of those after it: what nobody goes on with is dropped, and its state with it.
+    """
+
+    __slots__ = ("__weakref__", "_children", "_parent", "_symbol", "log_probs", "row", "state")
 
     def __init__(self, parent: Context | None, symbol: int | None) -> None:
         self._parent, self._symbol = parent, symbol
-        self._children: dict[int, Context] | None = None  # most are dropped before they have any
+        # most are dropped before they have any
+        self._children: WeakValueDictionary[int, Context] | None = None
         self.state: Any = None  # of the batch that this history was read in
         self.row = 0
         self.log_probs: NDArray[np.float64] | None = None
 
     def after(self, symbol: int) -> Context:
-        """The context one symbol further; the same one each time."""
+        """The context one symbol further; the same one as long as anyone holds it."""
         if self._children is None:
-            self._children = {}
+            self._children = WeakValueDictionary()
         found = self._children.get(symbol)
         if found is None:
             found = self._children[symbol] = Context(self, symbol)

@@ -43,7 +43,7 @@ class RescoringOptions:
 
     Attributes:
         n_best: word sequences to find, at least 1.
-        lm_scale, word_penalty: None for the lattice's own.
+        lm_scale, word_penalty: None for the lattice's own. The scale is not negative.
         old_lm_scale: of the scores that the lattice brings; 0 forgets them.
         history: words of a history that count: those that agree in their last ``history`` words share a
             state; 0 or more. Of an n-gram model, n - 1 is exact. None: every history has its own.
@@ -77,6 +77,8 @@ class RescoringOptions:
         ):
             if number is not None and not math.isfinite(number):
                 raise ConfigError(f"{flag} {number}: expected a finite number")
+        if self.lm_scale is not None and self.lm_scale < 0:
+            raise ConfigError(f"--lm-scale {self.lm_scale}: expected 0 or more")
 
 
 class RescoredPath(NamedTuple):
@@ -211,7 +213,7 @@ class _Expansion:
             held = sum(len(groups) for groups in arrived)
             if held > self.options.limit:
                 raise DataError(
-                    f"the lattice {lattice.name or ''!r} of {lattice.paths:,} paths has over "
+                    f"the lattice {lattice.name or ''!r} of {_counted(lattice.paths)} paths has over "
                     f"{self.options.limit:,} histories at once; give --history N to let those share a "
                     "state that agree in their last N words, or a smaller --beam N"
                 )
@@ -359,6 +361,17 @@ class _Suffix(NamedTuple):
 def _known(context: Context | None) -> Context:
     assert context is not None
     return context
+
+
+def _counted(number: int) -> str:
+    """A number, or the power of ten below it where that says more than its digits.
+
+    >>> _counted(12_345), _counted(10**50)
+    ('12,345', 'over 10^49')
+    """
+    if number < 10**15:
+        return f"{number:,}"
+    return f"over 10^{int((number.bit_length() - 1) * math.log10(2))}"
 
 
 def _scaled(scale: float, log_prob: float) -> float:

@@ -6,13 +6,15 @@ The best of all cuts and options under a language model of what is written,
 
 s being the score of an option and w the tokens of all options in order (Koehn, Och & Marcu 2003,
 "Statistical phrase-based translation", section 2, without reordering). Hypotheses that cover as many source
-positions and are in the same state of the language model are one, the best, unless more than one answer is
-wanted; of the others a beam is kept.
+positions and are in the same state of the language model are one, the best; of the others a beam is kept. The
+ways into each that were not the best are remembered: the n best are searched in this graph backwards from its
+end, best first, guided by the exact scores of the ways to each hypothesis (A*; Soong & Huang 1991).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +69,9 @@ class Path(NamedTuple):
         return tuple(token for piece in self.pieces for token in piece.tokens)
 
 
+Writing = tuple[Hashable, ...]
+
+
 class _Stack(NamedTuple):
     """Hypotheses that cover as many positions: their states and where they come from."""
 
@@ -75,6 +80,17 @@ class _Stack(NamedTuple):
     starts: Integers  # [H], of the last span
     parents: Integers  # [H], in the stack of that position
     options: Integers  # [H], among those of that position
+
+    def rows(self, which: Sequence[int]) -> _Stack:
+        """Some of them."""
+        return _Stack._make(part[which] for part in self)
+
+
+class _Kept(NamedTuple):
+    """The hypotheses that are gone on with, and for each all the ways into it, the best first."""
+
+    stack: _Stack
+    ways: Sequence[_Stack]  # empty where one answer is wanted
 
 
 def monotone(
@@ -86,8 +102,11 @@ def monotone(
     weight: float = 1.0,
     beam: int = 20,
     n_best: int = 1,
+    write: Callable[[Piece], Writing] = lambda piece: piece.tokens,
 ) -> list[Path]:
     """The best paths through a source of ``len(options)`` positions, the best first.
+
+    Of paths that write the same only the best is given, so that there may be fewer than were asked for.
 
     Args:
         options: for each position what may replace the source from there on.
@@ -96,7 +115,8 @@ def monotone(
         end: the token that ends what is written.
         weight: λ.
         beam: hypotheses kept for each number of covered positions.
-        n_best: paths to return, at most ``beam``; different ones may write the same.
+        n_best: paths to return, at most.
+        write: what a piece writes.
 
     Raises:
         DataError: if no options reach the end of the source.
@@ -111,12 +131,13 @@ def monotone(
     found: list[list[_Stack]] = [[] for _ in range(len(options) + 1)]
     none = np.zeros(1, np.int64)
     found[0].append(_Stack(np.zeros(1), state[None, :], none - 1, none, none))
-    stacks: list[_Stack | None] = []
+    kept: list[_Kept | None] = []
     for position, these in enumerate(options):
-        stack = _best(found[position], beam, merge=n_best == 1)
-        stacks.append(stack)
-        if stack is None or not len(these.ends):
+        best = _best(found[position], beam, ways=n_best > 1)
+        kept.append(best)
+        if best is None or not len(these.ends):
             continue
+        stack = best.stack
         scores, states = _extended(stack, these, extend, weight)  # [H, O], [H, O, S]
         for stop in np.unique(these.ends).tolist():
             which = np.flatnonzero(these.ends == stop)
@@ -124,14 +145,16 @@ def monotone(
             columns = np.tile(which, len(stack.scores))
             fresh = scores[rows, columns], states[rows, columns], np.full(len(rows), position)
             found[stop].append(_Stack(*fresh, rows, columns))
-    last = _best(found[-1], beam, merge=n_best == 1)
+    last = _best(found[-1], beam, ways=n_best > 1)
     if last is None:
         raise DataError(f"no options cover all {len(options)} positions of a source")
-    stacks.append(last)
-    ending, _ = extend(np.full(len(last.scores), end), last.states)
-    scores = last.scores + weight * ending
-    order = np.argsort(-scores, kind="stable")[:n_best].tolist()
-    return [_path(stacks, options, row, float(scores[row])) for row in order]
+    kept.append(last)
+    ending, _ = extend(np.full(len(last.stack.scores), end), last.stack.states)
+    if n_best > 1:
+        return _paths(kept, options, weight * ending, n_best, write)
+    scores = last.stack.scores + weight * ending
+    row = int(np.argmax(scores))
+    return [_path(kept, options, row, float(scores[row]))]
 
 
 def _extended(
@@ -150,40 +173,77 @@ def _extended(
     return scores, states.reshape(H, count, -1)
 
 
-def _best(stacks: Sequence[_Stack], beam: int, *, merge: bool) -> _Stack | None:
-    """The best hypotheses, with ``merge`` one of each state; ``beam`` of them, the best first."""
+def _best(stacks: Sequence[_Stack], beam: int, *, ways: bool) -> _Kept | None:
+    """The best hypotheses, one of each state; ``beam`` of them, the best first."""
     if not stacks:
         return None
-    scores = np.concatenate([stack.scores for stack in stacks])
-    states = np.concatenate([stack.states for stack in stacks])
-    order = np.argsort(-scores, kind="stable")
-    kept: dict[bytes | int, int] = {}
-    for row in order.tolist():
-        kept.setdefault(states[row].tobytes() if merge else row, row)
-        if len(kept) == beam:
+    every = _Stack._make(np.concatenate(parts) for parts in zip(*stacks, strict=True))
+    kept: dict[bytes, list[int]] = {}
+    for row in np.argsort(-every.scores, kind="stable").tolist():
+        state = every.states[row].tobytes()
+        if state in kept:
+            kept[state].append(row)
+        elif len(kept) < beam:
+            kept[state] = [row]
+        if len(kept) == beam and not ways:
             break
-    best = list(kept.values())
-    return _Stack(
-        scores[best],
-        states[best],
-        np.concatenate([stack.starts for stack in stacks])[best],
-        np.concatenate([stack.parents for stack in stacks])[best],
-        np.concatenate([stack.options for stack in stacks])[best],
-    )
+    best = every.rows([rows[0] for rows in kept.values()])
+    return _Kept(best, [every.rows(rows) for rows in kept.values()] if ways else [])
 
 
-def _path(
-    stacks: Sequence[_Stack | None], options: Sequence[Options], row: int, score: float
-) -> Path:
+def _piece(options: Sequence[Options], start: int, option: int) -> Piece:
+    these = options[start]
+    return Piece(start, option, tuple(these.tokens[option, : these.lengths[option]].tolist()))
+
+
+def _path(kept: Sequence[_Kept | None], options: Sequence[Options], row: int, score: float) -> Path:
     """Follows the pointers from a hypothesis that covers everything back to the start."""
     pieces: list[Piece] = []
-    position = len(stacks) - 1
+    position = len(kept) - 1
     while position > 0:
-        stack = stacks[position]
-        assert stack is not None  # a hypothesis stands in it
+        stack = _there(kept[position]).stack
         position, option = int(stack.starts[row]), int(stack.options[row])
         row = int(stack.parents[row])
-        these = options[position]
-        tokens = these.tokens[option, : these.lengths[option]].tolist()
-        pieces.append(Piece(position, option, tuple(tokens)))
+        pieces.append(_piece(options, position, option))
     return Path(tuple(reversed(pieces)), score)
+
+
+def _paths(
+    kept: Sequence[_Kept | None],
+    options: Sequence[Options],
+    ending: Floats,
+    n_best: int,
+    write: Callable[[Piece], Writing],
+) -> list[Path]:
+    """The best paths that write different things."""
+    last = len(kept) - 1
+    # minus the whole score, a number for ties, a hypothesis, and of the way from it to the end: score, pieces
+    heap: list[tuple[float, int, int, int, float, tuple[Piece, ...], Writing]] = []
+    for row, total in enumerate((_there(kept[last]).stack.scores + ending).tolist()):
+        heapq.heappush(heap, (-total, row, last, row, float(ending[row]), (), ()))
+    count = len(heap)
+    seen: set[tuple[int, int, Writing]] = set()
+    found: dict[Writing, Path] = {}
+    while heap and len(found) < n_best:
+        less, _, position, row, rest, pieces, written = heapq.heappop(heap)
+        if (position, row, written) in seen:
+            continue  # the same was written from here on by a better way
+        seen.add((position, row, written))
+        if not position:
+            found.setdefault(written, Path(pieces, -less))
+            continue
+        ways = _there(kept[position]).ways[row]
+        for way in range(len(ways.scores)):
+            start, parent = int(ways.starts[way]), int(ways.parents[way])
+            piece = _piece(options, start, int(ways.options[way]))
+            total = float(ways.scores[way]) + rest
+            before = float(_there(kept[start]).stack.scores[parent])
+            further = (piece, *pieces), (*write(piece), *written)
+            heapq.heappush(heap, (-total, count, start, parent, total - before, *further))
+            count += 1
+    return list(found.values())
+
+
+def _there(kept: _Kept | None) -> _Kept:
+    assert kept is not None  # a hypothesis stands in it
+    return kept

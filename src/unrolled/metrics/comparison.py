@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
@@ -11,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from unrolled.metrics.classification import measure_labels
+from unrolled.metrics.evaluation import json_line
 from unrolled.metrics.regression import measure_numbers
 from unrolled.metrics.significance import (
     McNemar,
@@ -111,7 +110,7 @@ class Comparison:
             "conclusion": self.conclusion(),
             **({"notes": list(self.notes)} if self.kind == "text" else {}),
         }
-        return json.dumps(_finite(content), ensure_ascii=False, allow_nan=False)
+        return json_line(content)
 
 
 def compare(
@@ -219,11 +218,3 @@ def _texts(
     references = [[row[k] if k < len(row) else None for row in truth] for k in range(most)]
     systems = ([row[0] for row in rows] for rows in (a, b))
     return TextScores.of(references, *systems, metrics=metrics, language=language)
-
-
-def _finite(content: object) -> object:
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

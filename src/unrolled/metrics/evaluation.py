@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,16 +42,28 @@ class Evaluation:
             "model": self.model,
             "split": self.split,
             "examples": self.examples,
-            "metrics": {name: _finite(value) for name, value in self.metrics.items()},
+            "metrics": {name: float(value) for name, value in self.metrics.items()},
             "intervals": {
-                name: [_finite(low), _finite(high)] for name, (low, high) in self.intervals.items()
+                name: [float(low), float(high)] for name, (low, high) in self.intervals.items()
             },
         }
         if self.search:
             content["search"] = self.search
-        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+        return json_line(content)
 
 
-def _finite(value: float) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
+def json_line(content: object) -> str:
+    """One line of JSON. Numbers that are not finite, which JSON lacks, become null.
+
+    >>> json_line({"log_prob": -math.inf, "words": ("zu", "Hause")})
+    '{"log_prob": null, "words": ["zu", "Hause"]}'
+    """
+    return json.dumps(_finite(content), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -18,6 +18,7 @@ function words, by tables that come with that program: its scores are others, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,6 +84,18 @@ class Meteor:
     def __str__(self) -> str:
         parts = f"P = {self.precision:.3f}, R = {self.recall:.3f}, penalty {self.penalty:.3f}"
         return f"METEOR = {self.score:.2f}, {parts} ({', '.join(self.stages)})"
+
+
+def language_named(name: str) -> str | None:
+    """The language that METEOR has stems of, by its English name or its code; None if there is none.
+
+    >>> language_named("de"), language_named("pt_BR"), language_named("German"), language_named("target")
+    ('german', 'portuguese', 'german', None)
+    """
+    name = name.lower()
+    if name in _LANGUAGES.values():
+        return name
+    return _LANGUAGES.get(re.split("[-_]", name)[0])
 
 
 class Matcher:

@@ -1,7 +1,8 @@
 """``predict`` for every task with examples: lines in, a line out for each, as they come.
 
 Plain lines give plain lines. Where the first line that is not blank is a JSON object, all lines are, and
-each comes back with all its fields and those that the model adds.
+each comes back with all its fields and those that the model adds. A number that is not finite, which JSON
+lacks, is null.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from unrolled.errors import DataError
+from unrolled.metrics.evaluation import json_line
 
 E = TypeVar("E")  # what the model is given for a line
 A = TypeVar("A")  # what it answers
@@ -24,8 +26,8 @@ class Lines(Generic[E, A]):
     """How a task reads and answers lines.
 
     Attributes:
-        text: the example in a plain line.
-        record: the example in a JSON object; a DataError or ValueError says what is wrong with it.
+        text: the example in a plain line. record: the example in a JSON object. A DataError or ValueError
+            of either says what is wrong with it.
         answer: the answers to some examples, in their order.
         plain: an answer as a plain line.
         fields: the fields that an answer adds to an object; None given for a plain line's, which
@@ -84,7 +86,10 @@ class Lines(Generic[E, A]):
 
     def _read(self, line: str, number: int, mode: bool) -> tuple[Mapping[str, Any] | None, E]:
         if not mode:
-            return None, self.text(line)
+            try:
+                return None, self.text(line)
+            except ValueError as error:
+                raise _wrong(str(error), number) from None
         try:
             given = json.loads(line, parse_constant=_refuse_constant)
         except ValueError as error:
@@ -118,7 +123,7 @@ class Lines(Generic[E, A]):
                 yield self.plain(answer)
             else:
                 content = {**(given or {}), **self.fields(example, answer)}
-                yield json.dumps(content, ensure_ascii=False)
+                yield json_line(content)
 
 
 def _is_object(line: str) -> bool:

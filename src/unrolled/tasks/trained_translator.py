@@ -21,6 +21,7 @@ from unrolled.decoding.lattice import Lattice
 from unrolled.decoding.lattice_rescoring import RescoredPath, RescoringOptions, Spell, rescore
 from unrolled.errors import ConfigError, DataError, RunError
 from unrolled.metrics.evaluation import Evaluation
+from unrolled.metrics.meteor import language_named
 from unrolled.metrics.significance import Measure, bootstrap, ratio
 from unrolled.metrics.text import Name, TextScores
 from unrolled.models.seq2seq import Seq2Seq
@@ -38,6 +39,7 @@ from unrolled.tasks.translation_models import (
 )
 from unrolled.training.snapshot import load_tensors
 
+NOTHING = Translation("", 0.0)  # the answer to a text without words
 READ = 512  # pairs that are scored before the first is answered
 
 
@@ -112,6 +114,7 @@ class TrainedTranslator:
         *,
         split: str = "test",
         search: Search | None = None,
+        language: str | None = None,
     ) -> Evaluation:
         """BLEU and its kin of the likeliest outputs (a beam of 5), and nats of the true ones.
 
@@ -120,7 +123,13 @@ class TrainedTranslator:
                 out under the name ``split``.
             split: ``"test"`` or ``"valid"``.
             search: how outputs are found; the report says it.
+            language: of the targets, whose stems METEOR compares: a name or a code of two letters. None
+                for that of the targets' ending or field (``de``), else English, which the report says.
+
+        Raises:
+            ConfigError: no stems of that language, or a task whose scores have no language.
         """
+        stems = self._language(language)
         search = self._checked(search or USUAL)
         if data is not None:
             place = Path(data)
@@ -132,7 +141,7 @@ class TrainedTranslator:
         outputs = [
             best[0].text for best in self.model.translate([e.source for e in examples], search)
         ]
-        measure, notes = self._measured(examples, outputs)
+        measure, notes = self._measured(examples, outputs, stems)
         found, intervals = measure.metrics(), dict(measure.intervals())
         if (nats := self.nats_of(self.model, examples)) is not None:
             sums, counts = (np.array(each, dtype=np.float64) for each in zip(*nats, strict=True))
@@ -147,16 +156,28 @@ class TrainedTranslator:
         """The pairs of a file."""
         return read_examples(path, self.fields)
 
+    def _language(self, given: str | None) -> str | None:
+        """The language of METEOR's stems: that given, or that of the targets' name; None if it is none."""
+        language = language_named(given or self.fields.target[0])
+        if given and language is None:
+            raise ConfigError(f"--language {given}: no such stems; expected a code, such as de")
+        return language
+
     def _measured(
-        self, examples: Sequence[Example], outputs: Sequence[str]
+        self, examples: Sequence[Example], outputs: Sequence[str], language: str | None
     ) -> tuple[Measure, Sequence[str]]:
         """The scores of outputs, and what there is to say about them."""
         small = self.description["lowercase"]
         lists = columns(
             [[r.lower() if small else r for r in example.references] for example in examples]
         )
-        scores = TextScores.of(lists, outputs, metrics=_metrics())
-        return scores.measure(), scores.notes
+        metrics, stems = _metrics(), language or "english"
+        scores = TextScores.of(lists, outputs, metrics=metrics, language=stems)
+        notes = list(scores.notes)
+        if language is None and "meteor" in metrics:
+            name = self.fields.target[0]
+            notes.append(f"meteor has English stems: {name!r} is no language; --language names one")
+        return scores.measure(), notes
 
     def predict(
         self,
@@ -171,7 +192,8 @@ class TrainedTranslator:
         """A translation for each line; see :class:`unrolled.tasks.parts.Trained`.
 
         Objects, which hold a text under the source's name or ``source``, gain ``translation``,
-        ``log_prob`` where the model has one, and ``n_best``. A line without text has an empty answer.
+        ``log_prob`` where the model has one, and ``n_best``. A line without text has an
+        empty answer, and an empty list of the best.
 
         Args:
             n_best: so many, the best first; of samples so many, as they were drawn.
@@ -220,7 +242,7 @@ class TrainedTranslator:
         found = iter(
             self.model.translate(asked, search, n_best=n_best, numbers=named) if asked else ()
         )
-        return [next(found) if text.strip() else [Translation("", 0.0)] for text in texts]
+        return [next(found) if text.strip() else [NOTHING] for text in texts]
 
     def _gained(self, text: str, best: list[Translation], *, n_best: int) -> dict[str, Any]:
         gained: dict[str, Any] = {self.ANSWER: best[0].text}
@@ -230,6 +252,7 @@ class TrainedTranslator:
             gained["n_best"] = [
                 {self.CANDIDATE: b.text, "score": b.score, "log_prob": b.log_probability}
                 for b in best
+                if b is not NOTHING
             ]
         return gained
 

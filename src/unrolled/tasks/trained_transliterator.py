@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from unrolled.data.pairs import PairFields
+from unrolled.errors import ConfigError
 from unrolled.metrics.edit import edit_counts, error_rates, exact_counts
 from unrolled.metrics.significance import Floats, Measure, divided
 from unrolled.metrics.summed import Summed
@@ -63,8 +64,12 @@ class TrainedTransliterator(TrainedTranslator):
         fields: PairFields | None = self.fields if self.description["pairs"] else None
         return iter(read_words(path, fields, stress=self.description["stress"]))
 
+    def _language(self, given: str | None) -> None:
+        if given is not None:
+            raise ConfigError("--language: symbols are compared, not stems; leave it out")
+
     def _measured(
-        self, examples: Sequence[Example], outputs: Sequence[str]
+        self, examples: Sequence[Example], outputs: Sequence[str], language: str | None
     ) -> tuple[Measure, Sequence[str]]:
         spaced = self.description["target_level"] == "characters"
         return measure_words(examples, outputs, characters=spaced), ()

@@ -28,7 +28,8 @@ from unrolled.models.translating import Translating
 from unrolled.tasks.search import LONGEST, Search
 from unrolled.tasks.translation_data import Encoded, Encoder, Example
 
-BATCH, TOKENS = 64, 8192  # sentences searched together, and their symbols at most
+BATCH, TOKENS = 64, 8192  # sentences read together, and their symbols at most
+ROWS = 1024  # hypotheses or samples of the sentences that are searched together, of at least one
 # An output has at most so many times the symbols of its source or of the longest target of training,
 # whichever are more, and so many more.
 GROWTH, EXTRA = 2, 10
@@ -108,7 +109,9 @@ class Network:
         named = range(len(texts)) if numbers is None else numbers
         shortest = (search.min_length or 0) + 1
         found: list[list[Translation]] = [[] for _ in texts]
-        for rows in in_order(lengths, BATCH, max_tokens=TOKENS):
+        size = n_best if search.sample else search.beam(n_best).size
+        batch = max(1, min(BATCH, ROWS // size))
+        for rows in in_order(lengths, batch, max_tokens=TOKENS * batch // BATCH):
             given = [texts[row] for row in rows.tolist()]
             sources = torch.from_numpy(lengths[rows])
             longest = GROWTH * sources.clamp_min(self.longest) + EXTRA
