@@ -46,6 +46,22 @@ def test_json_is_one_line(unrolled: Any, files: Path) -> None:
     assert json.loads(other)["intervals"] != content["intervals"]
 
 
+def test_one_system_alone(unrolled: Any, files: Path) -> None:
+    ended = unrolled("compare-outputs", "gold", "one")
+    assert (ended.code, ended.err) == (0, "")
+    both = unrolled("compare-outputs", "gold", "one", "two").out.splitlines()
+    lines = ended.out.splitlines()
+    assert lines[0] == both[0]
+    assert lines[1].split() == both[2].split()[:4]
+    content = json.loads(unrolled("compare-outputs", "gold", "one", "--json").out)
+    assert content["metrics"]["accuracy"] == pytest.approx(2 / 3)
+    assert set(content) == {"kind", "examples", "metrics", "intervals", "notes"}
+    texts = ("compare-outputs", "gold", "one", "--kind", "text", "--metrics", "exact")
+    several = unrolled(*texts, "--references", "one", "two")
+    assert (several.code, several.err) == (0, "")
+    assert unrolled(*texts).out != several.out
+
+
 def test_sentences_and_numbers(unrolled: Any, files: Path) -> None:
     (files / "gold").write_text("O B-X I-X\nB-Y\n" * 20)
     (files / "one").write_text("O B-X O\nB-Y\n" * 20)

@@ -48,7 +48,7 @@ def test_version(unrolled: Any) -> None:
     [
         (["trian"], 'Unknown command "trian". Did you mean "train"?'),
         (["evaluate", "r", "--jsn"], "Unknown option: --jsn. Did you mean --json?"),
-        (["evaluate"], "RUN requires an argument"),
+        (["evaluate"], "RUN is missing"),
         (["generate", "r", "--length", "x"], 'unable to convert "x" into int'),
         (["generate", "r", "--length", "-1"], "--length -1: expected 0 or more"),
         (["generate", "r", "--temperature", "-0.1"], "--temperature -0.1: expected 0 or more"),

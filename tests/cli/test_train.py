@@ -93,7 +93,7 @@ def test_the_same_command_continues(run: Any, fake: Any, tmp_path: Path) -> None
     fake.action = lambda: "SIGINT"
     ended = run()
     assert (ended.code, ended.out) == (130, "")
-    assert ended.err.startswith(f"saved in {tmp_path / 'run'}; the same command continues\n")
+    assert ended.err.startswith(f"saved in {tmp_path / 'run'}; the same command continues, with ")
     fake.action = None
     assert run().code == 0
     assert len(fake.trained) == 2

@@ -150,6 +150,7 @@ def test_damaged_files(tmp_path: Path, name: str, content: bytes, message: str) 
     [
         ("t.tsv", "a\tb\n", PairFields("1", ("3",)), "t.tsv:1: there is no field 3"),
         ("t.tsv", "en\tde\na\tb\n", PairFields("en", ("fr",)), "t.tsv:2: there is no field fr"),
+        ("t.tsv", "a\tb\nc\td\n", PairFields("en", ("de",)), "give numbers instead of names"),
         (
             "t.jsonl",
             '{"s": 1, "t": "b"}\n',
@@ -168,6 +169,15 @@ def test_bad_records(
     with pytest.raises(DataError) as error:
         list(read_pairs(tmp_path / name, fields))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["t.en", "t.de", "t.en.gz"])
+def test_one_of_parallel_files(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "t.en", "a cat\n")
+    write(tmp_path / "t.de", "eine Katze\n")
+    write(tmp_path / "t.en.gz", "a cat\n")
+    with pytest.raises(DataError, match=r"give what their names have in common, .*/t$"):
+        next(read_pairs(tmp_path / name, PairFields("en", ("de",))))
 
 
 def test_real_pairs(data: Path) -> None:

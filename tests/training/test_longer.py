@@ -126,3 +126,36 @@ def test_interrupted_while_it_goes_on(
     assert train("run", 3)[0] == 0
     assert train("whole", 3)[0] == 0
     assert (run / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+
+
+def test_an_interrupted_training_can_be_ended_there(
+    train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, steps = tmp_path / "run", iter(range(100))
+
+    class Stopped(Signals):
+        @property  # type: ignore[override]
+        def received(self) -> str:
+            return "SIGINT" if next(steps) == 25 else ""
+
+        @received.setter
+        def received(self, value: str) -> None:
+            pass
+
+    assert train("run", 9, "--finish")[0] == 1
+    assert not run.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "Signals", Stopped)
+        assert train("run", 9)[0] == 130
+    config, before = (run / "config.toml").read_text(), validations(run)
+    assert main(["evaluate", str(run), "--split", "valid"]) == 1
+    code, said = train("run", 9, "--finish")
+    assert code == 0
+    assert before
+    assert validations(run)[: len(before)] == before
+    assert len(validations(run)) <= len(before) + 1
+    assert (run / "config.toml").read_text() == config
+    assert main(["evaluate", str(run), "--split", "valid"]) == 0
+    assert "already finished" in train("run", 9, "--finish")[1]
+    code, said = train("run", 9, "--finish", "--overwrite")
+    assert (code, "--finish keeps what --overwrite removes" in said) == (2, True)

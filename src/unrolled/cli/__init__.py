@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError
 
 from unrolled import __version__
 from unrolled.errors import UnrolledError
@@ -69,7 +69,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "compare-outputs": Command(
         "unrolled.cli.compare_outputs:command",
-        "Score two files of answers against the truth, and say whether they differ.",
+        "Score one or two files of answers against the truth, and say whether the two differ.",
     ),
     "demo": Command(
         "unrolled.cli.demo:command",
@@ -174,6 +174,8 @@ def _run(arguments: list[str]) -> int:
         error.verbose = False
         chain = [part for part in error.command_chain or () if not part.startswith("-")]
         message = " ".join(str(error).split())
+        if isinstance(error, MissingArgumentError) and error.keyword is None:  # not given at all
+            message = message.replace("requires an argument", "is missing", 1)
         raise UsageError(f"{message} See: {' '.join(['unrolled', *chain, '--help'])}") from None
     result: Any = function(*bound.args, **bound.kwargs)
     sys.stdout.flush()

@@ -26,19 +26,19 @@ def command(arguments: Sequence[str] = ()) -> App:
 def compare_outputs(
     reference: Path,
     a: Path,
-    b: Path,
+    b: Path | None = None,
     /,
     *,
     kind: _Kind = "auto",
     column: str | None = None,
-    references: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
+    references: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())] = (),
     metrics: Annotated[tuple[_Metric, ...], Parameter(consume_multiple=True, negative=())] = (),
     language: str = "en",
     samples: int = 2000,
     seed: int = 0,
     as_json: _Json = False,
 ) -> int:
-    """Score two files of answers against the truth, and say whether they differ.
+    """Score one or two files of answers against the truth, and say whether the two differ.
 
     Each file holds a label, a number or the tags of a sentence on each line, or columns (CoNLL-U too)
     with a blank line between sentences; with --kind text a translation or another text, its tokens parted
@@ -47,11 +47,11 @@ def compare_outputs(
     Args:
         reference: The true answers.
         a: What the first system answered.
-        b: What the second system answered.
+        b: What the second system answered; without it the first alone is scored.
         kind: What the answers are; seen by their form when auto, which never takes them for texts.
         column: Of files with columns, the tags': its number from 1, or from the end with a minus; the
             last, or upos in CoNLL-U, when absent.
-        references: Of texts, another file of true answers; may be given again.
+        references: Of texts, further files of true answers, one or more.
         metrics: Of texts, a score to report, the chief one first; one or more. All when absent.
         language: Of texts, whose stems METEOR compares: a two-letter code or a name.
         samples: Draws of the bootstrap, and swaps of the test by randomisation.
@@ -69,27 +69,51 @@ def compare_outputs(
     from unrolled.metrics.comparison import Kind, compare
 
     found: Kind
+    systems = [a] if b is None else [a, b]
     if kind == "text":
-        found, files = "text", read_texts([reference, *references], a, b)
+        found, files = "text", read_texts([reference, *references], *systems)
     else:
-        found, files = read_outputs(reference, a, b, kind=kind, column=column)
-    truth, one, two = (each.rows for each in files)
+        found, files = read_outputs(reference, *systems, kind=kind, column=column)
+    truth, one, *two = (each.rows for each in files)
     comparison = compare(
-        *(found, truth, one, two),
+        found,
+        *(truth, one, two[0] if two else one),
         samples=samples,
         seed=seed,
         metrics=metrics or None,
         language=language,
     )
-    print(comparison.to_json() if as_json else report(comparison))
+    if two:
+        print(comparison.to_json() if as_json else report(comparison))
+    else:
+        print(alone(comparison, as_json=as_json))
     return 0
+
+
+def alone(comparison: Comparison, *, as_json: bool) -> str:
+    """The scores of A: a line each, or one of JSON."""
+    from unrolled.metrics.evaluation import json_line
+
+    metrics, intervals = comparison.metrics[0], comparison.intervals[0]
+    if as_json:
+        content = {"kind": comparison.kind, "examples": comparison.examples, "metrics": metrics}
+        return json_line({**content, "intervals": intervals, "notes": comparison.notes})
+    width = max(map(len, metrics))
+    scores = [
+        f"{name:{width}}  {_interval(name, metrics[name], intervals[name])}" for name in metrics
+    ]
+    return "\n".join([_heading(comparison), *scores, *comparison.notes])
+
+
+def _heading(comparison: Comparison) -> str:
+    unit = "sentences" if comparison.kind in ("tags", "spans") else "examples"
+    return f"{comparison.kind}, {comparison.examples} {unit}"
 
 
 def report(comparison: Comparison) -> str:
     """A comparison as a table and a sentence."""
     from unrolled.metrics.comparison import shown
 
-    unit = "sentences" if comparison.kind in ("tags", "spans") else "examples"
     swaps = ("p (swaps)",) if comparison.randomised else ()
     rows: list[tuple[str, ...]] = [("", "A", "B", "A − B", "p", *swaps)]
     for name, found in comparison.differences.items():
@@ -102,7 +126,7 @@ def report(comparison: Comparison) -> str:
         shorter = (shown(p_value).removeprefix("= ") for p_value in p_values)
         rows.append((name, *scores, difference, *shorter))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"{comparison.kind}, {comparison.examples} {unit}"]
+    lines = [_heading(comparison)]
     for row in rows:
         cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
         lines.append("  ".join(cells).rstrip())

@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 
 from unrolled.config import Option
 
-_FLAGS = ("overwrite", "sample")  # options without a --no- form
+_FLAGS = ("overwrite", "finish", "sample")  # options without a --no- form
 
 
 def parameter(option: Option, group: Group) -> inspect.Parameter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from unrolled.cli.searching import Others, opened, searched, with_search
 from unrolled.errors import DataError
 from unrolled.tasks.search import Search
 
-FILE_BATCH = 256  # lines of a file that are answered together
+FILE_BATCH = 256  # lines of a file
 INPUT = "<input>"  # how lines are named by those who know no file
 _Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
@@ -39,7 +41,7 @@ def predict(
     """Predict for each line of the standard input, or of a file.
 
     Plain lines are answered with plain lines, JSON objects with the same objects and what the model
-    adds. Lines of the standard input are answered one by one, as they come.
+    adds. Lines of a pipe or a terminal are answered one by one, as they come.
 
     Args:
         run: The run directory; nothing else is needed.
@@ -55,14 +57,25 @@ def predict(
     from unrolled.data.text import read_lines
 
     lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
-    batch_size = 1 if file is None else FILE_BATCH
+    batch_size = together(file)
     answer = with_search(opened(run, others).predict, search, run)
     with named(file):
         for prediction in answer(
             lines, probabilities=probabilities, n_best=n_best, batch_size=batch_size
         ):
-            print(prediction, flush=file is None)
+            print(prediction, flush=batch_size == 1)
     return 0
+
+
+def together(file: Path | None) -> int:
+    """How many lines are answered together: one of a pipe or a terminal, whose other end may be waiting."""
+    if file is not None:
+        return FILE_BATCH
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):  # no file of the system's
+        return 1
+    return FILE_BATCH if stat.S_ISREG(mode) else 1
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from cyclopts import App
 
 from unrolled.cli import single
-from unrolled.cli.predict import FILE_BATCH, named, utf8_lines
+from unrolled.cli.predict import named, together, utf8_lines
 from unrolled.cli.scorers import Pair, needs_source
 from unrolled.cli.searching import Others, opened
 from unrolled.errors import ConfigError, DataError
@@ -46,9 +46,10 @@ def score(run: Path, file: Path | None = None, /, *, others: Others = None) -> i
         fields=lambda _, nats: {"log_prob": nats},
     )
     lines = utf8_lines(sys.stdin.buffer) if file is None else read_lines(file)
+    batch_size = together(file)
     with named(file):
-        for line in answers.run(lines, batch_size=1 if file is None else FILE_BATCH):
-            print(line, flush=file is None)
+        for line in answers.run(lines, batch_size=batch_size):
+            print(line, flush=batch_size == 1)
     return 0
 
 

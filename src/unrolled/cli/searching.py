@@ -62,7 +62,7 @@ def with_search(method: Callable[..., Any], search: Search | None, run: Path) ->
         return functools.partial(method, beam_size=search.beam_size)
     if "search" not in known:
         flags = ", ".join(search.given())
-        raise ConfigError(f"{flags}: {run} does not search for its answers; leave it out")
+        raise ConfigError(f"{flags}: no option of this command for the model {run}; leave it out")
     return functools.partial(method, search=search)
 
 

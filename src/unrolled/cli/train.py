@@ -83,13 +83,15 @@ def _function(
         if positional:
             overrides["model_name"] = positional[0]
         given.pop("config", None)  # read before the options were known
-        overwrite = bool(given.pop("overwrite", False))
+        flags = {name: bool(given.pop(name, False)) for name in ("overwrite", "finish")}
+        if all(flags.values()):
+            raise UsageError("--finish keeps what --overwrite removes; give one of them")
         for key, value in given.items():
             section, _, field = key.rpartition("__")
             (overrides.setdefault(section, {}) if section else overrides)[field] = value
         _demand(task, name, schema, mapping, overrides)
         resolved = run_config(mapping, tasks.OPTIONS, source=source, overrides=overrides)
-        return run(_absolute(resolved), overwrite=overwrite)
+        return run(_absolute(resolved), **flags)
 
     train.__doc__ = summary(task, schema)
     parameters = _parameters(schema, name, given_model="model_name" in mapping)
@@ -104,9 +106,9 @@ def summary(task: str, schema: Schema) -> str:
     return " ".join(text.replace("`", "").split())
 
 
-def run(config: RunConfig, *, overwrite: bool = False) -> int:
+def run(config: RunConfig, *, overwrite: bool = False, finish: bool = False) -> int:
     """Train as a configuration says, in its run directory, and print the evaluation."""
-    trained = fit(config, overwrite=overwrite)
+    trained = fit(config, overwrite=overwrite, finish=finish)
     if int(os.environ.get("RANK", "0")) != 0:  # under torchrun the first process speaks
         return 0
     if not trained:
@@ -116,14 +118,17 @@ def run(config: RunConfig, *, overwrite: bool = False) -> int:
         print(report(json.loads(evaluation.read_text(encoding="utf-8"))))
     tested = any((config.output / f"test.{kind}").exists() for kind in ("tokens", "jsonl"))
     hint = "" if tested else " --data.test FILE"
-    print(f"measure it on text held out: unrolled evaluate {config.output}{hint}", file=sys.stderr)
+    print(f"measure it on data held out: unrolled evaluate {config.output}{hint}", file=sys.stderr)
     return 0
 
 
-def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
+def fit(config: RunConfig, *, overwrite: bool = False, finish: bool = False) -> bool:
     """Train, or continue, in the run directory of a configuration.
 
     A run that is there goes on, also a finished one whose limits are wider now.
+
+    Args:
+        finish: an interrupted training goes no further: its best weights are kept.
 
     Returns:
         False if this very run was finished before, and nothing was done.
@@ -143,13 +148,22 @@ def fit(config: RunConfig, *, overwrite: bool = False) -> bool:
             if (directory.path / "model.json").exists():
                 directory.read_description()  # whole, and not of a newer format
             return False
+    training = config
+    if finish:
+        if directory.status != "resumable" or not directory.checkpoints.steps():
+            raise RunError(f"{config.output}: there is no interrupted training for --finish to end")
+        at_once = dataclasses.replace(config.training, max_minutes=1e-9)
+        training = dataclasses.replace(config, training=at_once)
     with directory.open(overwrite=overwrite, longer=bool(widened)):
         if widened and directory.writer:
             print(f"{config.output} goes on: {widened}", file=sys.stderr)
         directory.write_text("config.toml", config.to_toml())
-        outcome = resolve(tasks.TASKS[config.task]).train(config, directory)
+        outcome = resolve(tasks.TASKS[config.task]).train(training, directory)
     if outcome.interrupted:
-        print(f"saved in {config.output}; the same command continues", file=sys.stderr)
+        print(
+            f"saved in {config.output}; the same command continues, with --finish it ends there",
+            file=sys.stderr,
+        )
         if outcome.reason == "SIGINT":
             raise KeyboardInterrupt
         raise SystemExit(128 + signal.Signals[outcome.reason])
@@ -207,9 +221,8 @@ def _demand(
 
 
 def _example(task: str) -> str:
-    fields = {field.name for field in dataclasses.fields(tasks.OPTIONS[task].data)}
-    data = "--data.train corpus.txt " if "train" in fields else ""
-    return f"for example: unrolled train {task} {data}--output runs/first"
+    words = ("unrolled train", task, tasks.OPTIONS[task].example, "--output runs/first")
+    return f"for example: {' '.join(filter(None, words))}"
 
 
 def _absolute(config: RunConfig) -> RunConfig:
@@ -263,6 +276,9 @@ def _parameters(schema: Schema, model: str, *, given_model: bool) -> list[inspec
         Option("", "output", Path, missing, docs["output"].split(".")[0] + "."),
         Option("", "config", Path, None, "A TOML file of options; the command line wins over it."),
         Option("", "overwrite", bool, False, "Remove the run that the directory holds."),
+        Option(
+            "", "finish", bool, False, "End an interrupted training here: keep its best weights."
+        ),
         *(own[name] for name in own if name not in _HANDLED),
     ]
     parameters = [positional, *(parameter(option, run_group) for option in run_options)]

@@ -137,6 +137,13 @@ def _records(path: str | PathLike[str], fields: PairFields) -> Iterator[Pair]:
             "check the path and --data.source"
         )
         raise DataError(message, path=path)
+    for ending in (fields.source, *fields.target):
+        stem = str(path).removesuffix(".gz").removesuffix(f".{ending}")
+        if stem not in (str(path), str(path).removesuffix(".gz")) and _parallel(
+            stem, fields.source
+        ):
+            message = f"one of several parallel files; give what their names have in common, {stem}"
+            raise DataError(message, path=path)
     header = fields.header
     if header is None:
         header = needs_header((fields.source, *fields.target))

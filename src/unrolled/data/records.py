@@ -64,6 +64,8 @@ def field(record: Record, name: str, *, path: Path | None = None) -> Any:
             return values[number - (number > 0)]
     known = ", ".join(record.fields) or "none at all"
     counted = f" (by number 1 to {len(values)}, from the end -1 to -{len(values)})"
+    if not _NUMBER.fullmatch(name):
+        counted += "; if the first line is no header, give numbers instead of names"
     message = f"there is no field {name}; the fields are {known}{counted if values else ''}"
     raise DataError(message, path=record.path if path is None else path, line=record.line)
 

@@ -88,8 +88,7 @@ def learn(words: Mapping[str, int], kind: SubwordKind, *, size: int, min_count: 
     if size < least:
         raise ConfigError(
             f"--data.vocabulary-size leaves room for {size} pieces; {kind} needs {least} at least, as "
-            f"the text has {len(alphabet)} different characters; make it {least - size} larger, or raise "
-            "min_count, so that rare characters become unknown"
+            f"the text has {len(alphabet)} different characters; make it {least - size} larger"
         )
     trainers = tokenizers.trainers
     if kind == "bpe":

@@ -40,12 +40,16 @@ TASKS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """What a task is and the dataclasses of its sections; the first model is the default."""
+    """What a task is and the dataclasses of its sections; the first model is the default.
+
+    ``example`` are options of data that a first command may have.
+    """
 
     summary: str
     data: type[Any]
     models: dict[str, type[Any]]
     training: type[Any] = TrainingConfig
+    example: str = "--data.train corpus.txt"
 
 
 OPTIONS: dict[str, TaskOptions] = {
@@ -61,6 +65,7 @@ OPTIONS: dict[str, TaskOptions] = {
     ),
     "tagging": TaskOptions(
         summary="Tag each word of a sentence: parts of speech, entities, slots, residues.",
+        example="--data.train train.conllu",
         data=tagging_options.TaggingData,
         models={
             "recurrent": tagging_options.RecurrentTagger,
@@ -71,6 +76,7 @@ OPTIONS: dict[str, TaskOptions] = {
     ),
     "classification": TaskOptions(
         summary="Predict a label, several, or a number for a text or a sequence.",
+        example="--data.train train.tsv --data.text 1 --data.label 2",
         data=classification_options.ClassificationData,
         models={
             "recurrent": classification_options.RecurrentClassifier,
@@ -82,6 +88,7 @@ OPTIONS: dict[str, TaskOptions] = {
     ),
     "translation": TaskOptions(
         summary="Say one text for another: translate, act on commands.",
+        example="--data.train corpus/train --data.source en --data.target de",
         data=translation_options.TranslationData,
         models={
             "recurrent": translation_options.RecurrentTranslator,
@@ -103,6 +110,7 @@ OPTIONS: dict[str, TaskOptions] = {
     ),
     "execution": TaskOptions(
         summary="Read a program, a sum or digits, and write what comes out: generated examples.",
+        example="",
         data=execution_options.ExecutionData,
         models={
             "recurrent": execution_options.RecurrentExecutor,
@@ -112,6 +120,7 @@ OPTIONS: dict[str, TaskOptions] = {
     ),
     "dialogue": TaskOptions(
         summary="Answer in a dialogue, all that was said before in mind.",
+        example="--data.train dialogues.jsonl",
         data=dialogue_options.DialogueData,
         models={
             "recurrent": dialogue_options.RecurrentSpeaker,

@@ -287,7 +287,8 @@ class RunDirectory:
             if self.path.is_dir() and self.status == "resumable":
                 raise RunError(
                     f"{self.path}: this run is not finished; continue it with the command that "
-                    f"began it (`unrolled train … --output {self.path}`)"
+                    f"began it (`unrolled train … --output {self.path}`), or end it with the same command "
+                    "and --finish"
                 ) from None
             raise RunError(
                 f"{self.path / name}: no such file; expected the directory of a trained run"
