@@ -16,7 +16,7 @@ from pathlib import Path
 
 from corpora import arguments, data_folder, train
 from labelled import lines
-from multi30k import SEARCH, data, translator
+from multi30k import SEARCHES, data, translator
 
 from unrolled.metrics.comparison import compare
 
@@ -59,7 +59,13 @@ def main() -> None:
     for part, stem in PARTS.items():
         source, target = (files / f"{stem}.lc.norm.tok.{side}.gz" for side in ("en", "de"))
         found, best = place / f"{part}.nbest", place / f"{part}.best"
-        search = ("predict", forward, source, "--length-penalty", str(SEARCH.length_penalty))
+        search = (
+            "predict",
+            forward,
+            source,
+            "--length-penalty",
+            str(SEARCHES["en"].length_penalty),
+        )
         unrolled(*search, "--n-best", str(LIST), "--beam-size", str(BEAM), to=found)
         unrolled(*search, to=best)
         models = ("--score", f"lstm={lstm}", f"ngram={ngram}", "--reverse", f"back={backward}")
