@@ -104,6 +104,21 @@ def test_learns_and_answers_every_line(tmp_path: Path, files: Path, name: str) -
     assert scores["exact"] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"level": "characters"}, "--data.level characters: phrases reads words"),
+        ({"target_level": "bpe", "reverse": True}, "--data.reverse: phrases reads words"),
+    ],
+)
+def test_what_a_model_would_not_heed_is_refused(
+    tmp_path: Path, files: Path, changed: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        trained(tmp_path / "run", "phrases", options(files, **changed))
+    assert not (tmp_path / "run").exists()
+
+
 def test_meteor_has_the_stems_of_the_target(tmp_path: Path, files: Path) -> None:
     run = trained(tmp_path / "run", "retrieval", options(files))
     (tmp_path / "t.en").write_text("the cat sees the dog\n")

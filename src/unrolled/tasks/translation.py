@@ -74,6 +74,21 @@ class Translation:
         return cls.trained(path)
 
     @classmethod
+    def check(cls, config: RunConfig) -> None:
+        """ConfigError for options of the data that the model would not heed."""
+        if config.model_name not in COUNTED:
+            return
+        usual = type(config.data).level
+        levels = {"level": config.data.level, "target-level": config.data.target_level}
+        given = [f"--data.{k} {v}" for k, v in levels.items() if v not in (None, usual, "words")]
+        given += ["--data.reverse"] * config.data.reverse
+        if given:
+            raise ConfigError(
+                f"{', '.join(given)}: {config.model_name} reads words between white space, in their order; "
+                "leave it out"
+            )
+
+    @classmethod
     def read_parts(cls, data: Any, folder: Path) -> None:
         """Reads the pairs of all parts into the run's cache."""
         fields = PairFields(data.source, data.target)
@@ -110,6 +125,7 @@ class Translation:
     def _prepare(cls, config: RunConfig, folder: Path) -> None:
         """The parts into the run's cache; the vocabularies of the first."""
         data = config.data
+        cls.check(config)
         cls.read_parts(data, folder)
         if config.model_name not in COUNTED and not (folder / TARGET).exists():
             train = list(map(Example.from_json, parts.prepared(folder).train))

@@ -31,6 +31,10 @@ class Transliteration(Translation):
     unit: ClassVar[str] = "words"
 
     @classmethod
+    def check(cls, config: RunConfig) -> None:
+        """Every model heeds all options of the data."""
+
+    @classmethod
     def read_parts(cls, data: Any, folder: Path) -> None:
         """Reads the words of all parts into the run's cache."""
         prepare(data, folder)
