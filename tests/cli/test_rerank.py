@@ -166,6 +166,19 @@ def test_rerank_adds_scores_of_models(unrolled: Any, files: Path) -> None:
     assert json.loads(direct.out) == json.loads(saved.out)
 
 
+def test_rerank_uses_the_features_that_are_named(unrolled: Any, files: Path) -> None:
+    ended = unrolled("rerank", "n", "--score", "lm=lm", "--features", "words", "lm", "--save", "s")
+    assert (ended.code, ended.err) == (0, "")
+    rows = [json.loads(line) for line in (files / "s").read_text().splitlines()]
+    assert [each["features"] for each in rows[2]["candidates"]] == [{"words": 4, "lm": -4}] * 2
+    (files / "w").write_text('{"format_version": 1, "weights": {"f": -1}}')
+    ended = unrolled("rerank", "n", "--score", "lm=lm", "--features", "f", "--weights", "w")
+    assert (ended.code, ended.out) == (0, REFERENCES)
+    for given, said in ((["g"], "--features g: not one of f"), (["f", "f"], "--features f: twice")):
+        ended = unrolled("rerank", "n", "--features", *given, "--save", "t")
+        assert (ended.code, said in ended.err) == (1, True)
+
+
 def test_an_empty_list_needs_no_source(unrolled: Any, files: Path) -> None:
     row = '{"source": "ab", "candidates": [{"text": "b", "features": {"f": 1}}]}'
     (files / "n").write_text(f"{row}\n\n")

@@ -40,6 +40,7 @@ def rerank(
     score: _Several = (),
     reverse: _Several = (),
     source: Path | None = None,
+    features: _Several = (),
     output: Path | None = None,
     save: Path | None = None,
     seed: int = 0,
@@ -56,6 +57,7 @@ def rerank(
             the target given the source.
         reverse: NAME=RUN: log-probabilities of the source, by a model trained in the other direction.
         source: A source for each list, a line each, for models that need one.
+        features: Use these features alone; the number of words, called words, may be one.
         output: Write the best texts here, a line for each list; to the standard output when absent.
         save: Write the lists with all features here, as JSONL, so that they need not be scored again.
         seed: Of tuning's random weights.
@@ -84,6 +86,8 @@ def rerank(
         lists = lists.with_sources(read_column(source, len(lists), "sources"))
     for flag, runs in models:
         lists = with_scores(lists, flag, runs)
+    if features:
+        lists = lists.only(features)
     if save is not None:
         save_lines(save, nbest_lines(lists))
     if tune:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from unrolled.errors import ConfigError, DataError
 
+WORDS = "words"  # a feature that every list can have
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -88,6 +89,25 @@ class NBest:
         features = np.concatenate([self.features, column[:, None]], axis=1)
         return replace(self, names=(*self.names, name), features=features)
 
+    def only(self, names: Sequence[str]) -> NBest:
+        """The same lists with these features, in this order.
+
+        ``words``, the number of words of a candidate, is counted where it is no feature yet: with it a
+        sum of log-probabilities, which every word lowers, need not favour what is short.
+
+        Raises:
+            ConfigError: a feature that the lists do not have, or one twice.
+        """
+        lists = self
+        if WORDS in names and WORDS not in self.names:
+            lists = self.with_feature(WORDS, [len(text.split()) for text in self.texts])
+        for place, name in enumerate(names):
+            if name not in lists.names or name in names[:place]:
+                problem = "twice" if name in lists.names else f"not one of {', '.join(lists.names)}"
+                raise ConfigError(f"--features {name}: {problem}")
+        columns = [lists.names.index(name) for name in names]
+        return replace(lists, names=tuple(names), features=lists.features[:, columns])
+
     def with_sources(self, sources: Sequence[str]) -> NBest:
         """The same lists with what they are outputs for.
 
@@ -112,6 +132,6 @@ class NBest:
             what = f"no weight for {missing[0]!r}" if missing else f"no feature {unknown[0]!r}"
             raise DataError(
                 f"{what}; the features are {', '.join(self.names) or 'none'}, the weights are of "
-                f"{', '.join(named) or 'none'}: give the same --score and --reverse as in tuning"
+                f"{', '.join(named) or 'none'}: give the same --score, --reverse and --features as in tuning"
             )
         return np.array([named[name] for name in self.names], dtype=np.float64)
