@@ -1,10 +1,17 @@
-"""Our n-best lists reranked with a translator of the other direction and language models: what it gains.
+"""Our n-best lists reranked with a translator of the other direction and a language model: what it gains.
 
 UNROLLED_DATA=FOLDER python benchmarks/claims/rerank.py [--output runs/claims]
-Multi30k, English to German. Uses (and trains, if need be) the runs of multi30k.py with seed 0, an LSTM and a
-Kneser-Ney model of the German side. Features: the search's score, log-probabilities by both translators and
-both language models. Weights are tuned on the validation part, where p-values mean nothing; test_2016 is
-looked at once. Prints a JSON line for each part.
+Multi30k, English to German. Uses (and trains, if need be) the runs of multi30k.py with seed 0 and an LSTM of
+the German side. Features: log-probabilities by both translators and by the language model, and the number of
+words. Weights are tuned on the validation part, where p-values mean nothing; test_2016 is looked at once.
+Prints a JSON line for each part.
+
+Seen on validation, where the beam of 5 has 41.44 BLEU; tuned on four fifths and applied to the last, for all
+fifths and two ways to cut, and tuned on all:
+- these features, lists of 50 (length penalty 2): 42.14 and 42.09; 42.50.
+- these features, lists of 100 (length penalty 1): 42.07 and 42.19; 42.71.
+- with a Kneser-Ney 5-gram model, too, 50: 41.41 and 41.50; 42.53. The search's score beside the
+  log-probability, and no words: 41.42; 42.41. Means of weights tuned on 12 resamples: 42.10 and 41.96.
 """
 
 from __future__ import annotations
@@ -20,7 +27,8 @@ from multi30k import SEARCHES, data, translator
 
 from unrolled.metrics.comparison import compare
 
-LIST, BEAM = 50, 50
+LIST, BEAM, PENALTY = 100, 100, "1"
+FEATURES = ("log_prob", "lstm", "back", "words")
 PARTS = {"valid": "val", "test": "test_2016_flickr"}
 LSTM = {
     "model.embedding-size": "256",
@@ -55,23 +63,18 @@ def main() -> None:
     text = {"data.level": "words", "data.min-count": "2"}
     text |= {f"data.{p}": str(files / f"{stem}.lc.norm.tok.de.gz") for p, stem in data().items()}
     lstm = train(place / "lstm", "recurrent", text | LSTM)
-    ngram = train(place / "kneser-ney", "kneser-ney", text)
     for part, stem in PARTS.items():
         source, target = (files / f"{stem}.lc.norm.tok.{side}.gz" for side in ("en", "de"))
         found, best = place / f"{part}.nbest", place / f"{part}.best"
-        search = (
-            "predict",
-            forward,
-            source,
-            "--length-penalty",
-            str(SEARCHES["en"].length_penalty),
-        )
-        unrolled(*search, "--n-best", str(LIST), "--beam-size", str(BEAM), to=found)
-        unrolled(*search, to=best)
-        models = ("--score", f"lstm={lstm}", f"ngram={ngram}", "--reverse", f"back={backward}")
+        search = ("predict", forward, source, "--length-penalty")
+        wide = ("--n-best", str(LIST), "--beam-size", str(BEAM))
+        unrolled(*search, PENALTY, *wide, to=found)
+        unrolled(*search, str(SEARCHES["en"].length_penalty), to=best)
+        models = ("--score", f"lstm={lstm}", "--reverse", f"back={backward}")
         scored = place / f"{part}.jsonl"
         if not scored.exists():
-            unrolled("rerank", found, "--source", source, *models, "--save", scored)
+            given = ("--source", source, *models, "--features", *FEATURES)
+            unrolled("rerank", found, *given, "--save", scored)
         weights = place / "weights.json"
         if part == "valid":
             unrolled("rerank", scored, "--tune", "--references", target, "--weights", weights)
