@@ -212,9 +212,15 @@ def process(runs: dict[str, Path]) -> Iterator[subprocess.Popen[str]]:
     program = [sys.executable, "-m", "unrolled", "chat", str(runs["recurrent"])]
     pipe = subprocess.PIPE
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        program, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
-    ) as started:
+    # A shell starts what runs in its background with SIGINT ignored, and that is inherited.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        started = subprocess.Popen(
+            program, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with started:
         yield started
         started.kill()
 
