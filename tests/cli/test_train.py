@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from unrolled import tasks
-from unrolled.config import read_toml
+from unrolled.config import FittedAtOnce, read_toml
 
 TRAIN = ("train", "language-modelling")
 EXAMPLE = "unrolled train language-modelling --data.train corpus.txt --output runs/first\n"
@@ -252,3 +252,23 @@ def test_every_option_of_the_real_tasks_is_documented(
         assert ended.code == 0
         if list(options(schema.models[model])):  # a model without options has no such section
             assert f"Model: {model}" in ended.out
+        trained = not issubclass(schema.models[model], FittedAtOnce)
+        assert ("--training.max-epochs" in ended.out) == trained
+        assert ("--precision" in ended.out) == trained
+
+
+@pytest.mark.parametrize("option", ["--training.max-epochs=3", "--device", "--finish"])
+def test_what_only_training_heeds_is_refused_where_nothing_is_trained(
+    unrolled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
+) -> None:
+    monkeypatch.undo()
+    (tmp_path / "text").write_text("a b\n")
+    files = ("--data.train", tmp_path / "text", "--output", tmp_path / "run")
+    ended = unrolled("train", "language-modelling", "markov", *files, option)
+    assert ended.code == 2
+    name = option.partition("=")[0]
+    assert f"{name}: markov is counted or solved at once, not trained; leave it out" in ended.err
+    (tmp_path / "run.toml").write_text('task = "language-modelling"\nmodel_name = "markov"\n')
+    again = unrolled("train", "--config", tmp_path / "run.toml", *files, option)
+    assert (again.code, again.err) == (2, ended.err)
+    assert not (tmp_path / "run").exists()

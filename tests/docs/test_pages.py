@@ -97,6 +97,7 @@ def check_unrolled(arguments: list[str]) -> None:
     """The command, the task, the model and every dotted option are known."""
     from unrolled.cells import CELLS
     from unrolled.cli import COMMANDS
+    from unrolled.config import FittedAtOnce
     from unrolled.tasks import OPTIONS
 
     if arguments[0].startswith("-"):
@@ -108,7 +109,9 @@ def check_unrolled(arguments: list[str]) -> None:
     options = OPTIONS[arguments[1]]
     named = arguments[2] if len(arguments) > 2 and not arguments[2].startswith("-") else None
     model = options.models[named or next(iter(options.models))]
-    sections = {"data": options.data, "model": model, "training": options.training}
+    sections = {"data": options.data, "model": model}
+    if not issubclass(model, FittedAtOnce):
+        sections["training"] = options.training
     for option in arguments[2:]:
         if option.startswith("--") and "." in option:
             section, field = option[2:].split(".")

@@ -26,6 +26,7 @@ from unrolled.cli.evaluate import report
 from unrolled.cli.parameters import parameter
 from unrolled.config import (
     SECTIONS,
+    FittedAtOnce,
     Option,
     RunConfig,
     Schema,
@@ -45,6 +46,7 @@ Train a model, or continue where the same command was interrupted.
 unrolled train TASK [MODEL] --help lists every option of a task and model. For example:
 unrolled train language-modelling --data.train corpus.txt --output runs/first"""
 
+_OF_TRAINING = ("--device", "--precision", "--finish")  # options of a run that only training heeds
 _HANDLED = ("task", "model_name", "output", *SECTIONS)  # not plain options of the run
 
 
@@ -57,8 +59,10 @@ def command(arguments: Sequence[str] = ()) -> App:
     named = arguments[0] if arguments and arguments[0] in tasks.OPTIONS else None
     for task, schema in tasks.OPTIONS.items():
         model = str(mapping.get("model_name"))
-        if named == task and arguments[1:] and arguments[1] in schema.models:
-            model = arguments[1]
+        if named == task:
+            if arguments[1:] and arguments[1] in schema.models:
+                model = arguments[1]
+            _refuse_training(schema, model, arguments)
         app.command(_function(task, schema, model, mapping, source), name=task)
     if arguments and named is None and arguments[0].startswith("-") and not wants_help:
         subject = str(mapping.get("task"))
@@ -68,6 +72,7 @@ def command(arguments: Sequence[str] = ()) -> App:
                 f"{_example(next(iter(tasks.OPTIONS)))}"
             )
         schema = tasks.OPTIONS[subject]
+        _refuse_training(schema, str(mapping.get("model_name")), arguments)
         app.default(_function(subject, schema, str(mapping.get("model_name")), mapping, source))
     return app
 
@@ -98,6 +103,18 @@ def _function(
     train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     assert isinstance(train, types.FunctionType)
     return train
+
+
+def _refuse_training(schema: Schema, model: str, arguments: Sequence[str]) -> None:
+    """Refuse options of training, which the parser does not know, where nothing is trained."""
+    if not issubclass(schema.models.get(model, object), FittedAtOnce):
+        return
+    for argument in arguments:
+        if argument.startswith(("--training.", *_OF_TRAINING)):
+            flag = argument.partition("=")[0]
+            raise UsageError(
+                f"{flag}: {model} is counted or solved at once, not trained; leave it out"
+            )
 
 
 def summary(task: str, schema: Schema) -> str:
@@ -281,9 +298,14 @@ def _parameters(schema: Schema, model: str, *, given_model: bool) -> list[inspec
         ),
         *(own[name] for name in own if name not in _HANDLED),
     ]
+    at_once = issubclass(schema.models[model], FittedAtOnce)
+    if at_once:
+        run_options = [option for option in run_options if option.flag not in _OF_TRAINING]
     parameters = [positional, *(parameter(option, run_group) for option in run_options)]
     classes = (schema.data, schema.models[model], schema.training)
     for order, (section, cls) in enumerate(zip(SECTIONS, classes, strict=True), start=1):
+        if at_once and section == "training":
+            continue
         title = f"Model: {model}" if section == "model" else section.capitalize()
         group = Group(title, sort_key=order)
         parameters += [parameter(option, group) for option in options(cls, section)]

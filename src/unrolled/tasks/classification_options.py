@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, held_out, shares
 from unrolled.training.config import TrainingConfig
@@ -144,7 +145,7 @@ class WindowClassifier:
 
 
 @dataclass(frozen=True)
-class BagOfWordsModel:
+class BagOfWordsModel(FittedAtOnce):
     """Logistic regression (of a number: ridge regression) on counts of n-grams.
 
     Attributes:
@@ -169,7 +170,7 @@ class BagOfWordsModel:
 
 
 @dataclass(frozen=True)
-class ClassChainsModel:
+class ClassChainsModel(FittedAtOnce):
     """A Markov chain or n-gram model for each class, and Bayes' rule.
 
     Attributes:

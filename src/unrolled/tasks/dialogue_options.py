@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unrolled.config import FittedAtOnce
 from unrolled.tasks.language_modelling_options import KneserNeyModel, RecurrentModel
 from unrolled.tasks.limits import at_least, held_out
 from unrolled.training.config import TrainingConfig
@@ -76,7 +77,7 @@ class SymbolGrams(KneserNeyModel):
 
 
 @dataclass(frozen=True)
-class RememberedReplies:
+class RememberedReplies(FittedAtOnce):
     """The reply of the most similar context seen in training (TF-IDF).
 
     Attributes:

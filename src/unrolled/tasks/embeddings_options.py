@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least
 from unrolled.training.config import TrainingConfig
@@ -91,7 +92,7 @@ class GloveModel:
 
 
 @dataclass(frozen=True)
-class PpmiSvdModel:
+class PpmiSvdModel(FittedAtOnce):
     """The baseline without training: positive mutual information of words, and its largest singular vectors.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, shares
 from unrolled.training.config import TrainingConfig
@@ -105,7 +106,7 @@ class RecurrentExecutor:
 
 
 @dataclass(frozen=True)
-class NGramExecutor:
+class NGramExecutor(FittedAtOnce):
     """The likeliest characters after the last ones, by counts smoothed after Kneser and Ney.
 
     Attributes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, shares
 
@@ -79,7 +80,7 @@ class RecurrentModel:
 
 
 @dataclass(frozen=True)
-class MarkovModel:
+class MarkovModel(FittedAtOnce):
     """A Markov chain: counts of symbols after a fixed number of symbols.
 
     Attributes:
@@ -98,7 +99,7 @@ class MarkovModel:
 
 
 @dataclass(frozen=True)
-class KneserNeyModel:
+class KneserNeyModel(FittedAtOnce):
     """An n-gram model with interpolated, modified Kneser-Ney smoothing.
 
     Attributes:
@@ -113,7 +114,7 @@ class KneserNeyModel:
 
 
 @dataclass(frozen=True)
-class MixtureModel:
+class MixtureModel(FittedAtOnce):
     """A weighted mean of finished language models of one vocabulary, weights fitted on the valid part.
 
     Attributes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, shares
 from unrolled.training.config import TrainingConfig
@@ -89,7 +90,7 @@ class RecurrentTagger:
 
 
 @dataclass(frozen=True)
-class HiddenMarkovModel:
+class HiddenMarkovModel(FittedAtOnce):
     """A hidden Markov model of tag trigrams, for each column.
 
     Attributes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, held_out, shares
 from unrolled.training.config import TrainingConfig
@@ -129,7 +130,7 @@ class RecurrentTranslator(EncoderDecoder):
 
 
 @dataclass(frozen=True)
-class DictionaryModel:
+class DictionaryModel(FittedAtOnce):
     """Word for word, by the likeliest translation of each (model 1 of IBM).
 
     Attributes:
@@ -143,7 +144,7 @@ class DictionaryModel:
 
 
 @dataclass(frozen=True)
-class PhraseModel:
+class PhraseModel(FittedAtOnce):
     """Phrase by phrase from left to right, by counted phrases and an n-gram model of the target.
 
     Attributes:
@@ -161,7 +162,7 @@ class PhraseModel:
 
 
 @dataclass(frozen=True)
-class RetrievalModel:
+class RetrievalModel(FittedAtOnce):
     """The target of the training pair whose source is most alike (TF-IDF)."""
 
 

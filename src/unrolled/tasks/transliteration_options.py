@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, held_out
 from unrolled.tasks.translation_options import EncoderDecoder, TranslationTraining
@@ -106,7 +107,7 @@ class RecurrentTransliterator(EncoderDecoder):
 
 
 @dataclass(frozen=True)
-class JointNGramModel:
+class JointNGramModel(FittedAtOnce):
     """Pieces of a few letters and a few sounds, and an n-gram model of their rows (Bisani & Ney 2008).
 
     Attributes:
@@ -122,7 +123,7 @@ class JointNGramModel:
 
 
 @dataclass(frozen=True)
-class NearestWordModel:
+class NearestWordModel(FittedAtOnce):
     """The answer to the training word that is spelt most alike (TF-IDF of three symbols each)."""
 
 
