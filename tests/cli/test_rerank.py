@@ -150,6 +150,23 @@ def test_rerank_tunes_and_applies(unrolled: Any, files: Path) -> None:
     assert json.loads(shown)["weights"] == {"f": -1.0}
 
 
+def test_rerank_tunes_for_the_length_of_given_texts(unrolled: Any, files: Path) -> None:
+    short, long = "a b c d", "a b c d e f"
+    (files / "n").write_text(f"0 ||| {short} ||| words= 4\n0 ||| {long} ||| words= 6\n")
+    (files / "ref").write_text("a b c d e f g h\n")
+    (files / "as").write_text("one two three four\n")
+    tuned = ("--tune", "--references", "ref", "--weights", "w")
+    assert unrolled("rerank", "n", *tuned).code == 0
+    assert unrolled("rerank", "n", "--weights", "w").out == f"{long}\n"
+    (files / "n").write_text(f"0 ||| {short} ||| words= 4\n0 ||| {long[:-1]}x ||| words= 6\n")
+    ended = unrolled("rerank", "n", *tuned, "--lengths", "as")
+    assert "36.79 by the first of each list, 36.79 by the tuned weights" in ended.err
+    assert unrolled("rerank", "n", "--weights", "w").out == f"{short}\n"
+    (files / "as").write_text("one\ntwo\n")
+    ended = unrolled("rerank", "n", *tuned, "--lengths", "as")
+    assert (ended.code, "as:2: 2 texts for 1 n-best lists" in ended.err) == (1, True)
+
+
 def test_rerank_adds_scores_of_models(unrolled: Any, files: Path) -> None:
     (files / "src").write_text("abc\nabd\nxyz\n")
     runs = ["--score", "lm=lm", "tm=tm", "--reverse", "back=tm"]
@@ -194,6 +211,7 @@ def test_an_empty_list_needs_no_source(unrolled: Any, files: Path) -> None:
         ([], 2, "give --weights FILE, or --tune to find them, or --save FILE"),
         (["--tune"], 2, "--tune needs --references FILE"),
         (["--tune", "--references", "ref", "--output", "o"], 2, "--tune writes no texts"),
+        (["--weights", "w", "--lengths", "ref"], 2, "--lengths is for --tune"),
         (["--save", "s", "--output", "o"], 2, "--output needs --weights or --tune"),
         (["--save", "s", "--references", "ref"], 2, "--references needs --weights or --tune"),
         (["--save", "s", "--score", "lm"], 2, "--score lm: expected NAME=RUN"),

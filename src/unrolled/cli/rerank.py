@@ -36,6 +36,7 @@ def rerank(
     *,
     tune: _Flag = False,
     references: _Files = (),
+    lengths: Path | None = None,
     weights: Path | None = None,
     score: _Several = (),
     reverse: _Several = (),
@@ -52,6 +53,8 @@ def rerank(
             with "candidates"; also compressed (.gz).
         tune: Find the weights that maximise BLEU against the references.
         references: One or more files with a reference for each list, tokenised as the candidates.
+        lengths: With --tune: texts, a line for each list, whose words count as the references' length, so
+            that the chosen texts become as long as these; such as the answers of the search alone.
         weights: JSON; read, or with --tune written (to the standard output when absent).
         score: NAME=RUN: a feature of log-probabilities by a trained model of the language, or of
             the target given the source.
@@ -68,6 +71,8 @@ def rerank(
         raise UsageError("--tune needs --references FILE …")
     if tune and output is not None:
         raise UsageError("--tune writes no texts; give --weights FILE instead of --output")
+    if lengths is not None and not tune:
+        raise UsageError("--lengths is for --tune")
     if seed < 0:
         raise UsageError(f"--seed {seed}: expected 0 or more")
     models = [
@@ -82,6 +87,7 @@ def rerank(
     given = None if tune or weights is None else read_weights(weights)  # complain before the work
     lists = read_nbest(nbest)
     truth = [read_column(path, len(lists), "references") for path in references]
+    length = None if lengths is None else read_column(lengths, len(lists), "texts")
     if source is not None:
         lists = lists.with_sources(read_column(source, len(lists), "sources"))
     for flag, runs in models:
@@ -91,7 +97,7 @@ def rerank(
     if save is not None:
         save_lines(save, nbest_lines(lists))
     if tune:
-        return _tune(lists, truth, weights, seed)
+        return _tune(lists, truth, length, weights, seed)
     if given is None:
         return 0
     chosen = lists.weights(given)
@@ -101,31 +107,43 @@ def rerank(
     return 0
 
 
-def _tune(lists: NBest, truth: Sequence[Sequence[str]], weights: Path | None, seed: int) -> int:
+def _tune(
+    lists: NBest,
+    truth: Sequence[Sequence[str]],
+    length: Sequence[str] | None,
+    weights: Path | None,
+    seed: int,
+) -> int:
     import numpy as np
 
     from unrolled.data.nbest import weights_text, write_weights
     from unrolled.decoding.error_rate_training import tune
     from unrolled.metrics.bleu import bleu_counts, bleu_scores
 
-    references = [[each[number] for number in lists.lists] for each in truth]
-    counts = bleu_counts(lists.texts, references) if lists.texts else np.empty((0, 10))
-    empty = [number for number, size in enumerate(np.diff(lists.offsets)) if not size]
-    rest: Any = 0  # an empty list's output is empty, whatever the weights
-    if empty:
-        rest = bleu_counts([""] * len(empty), [[each[i] for i in empty] for each in truth]).sum(0)
-    found = tune(lists, counts, lambda sums: bleu_scores(sums + rest), seed=seed)
-    before = _bleu(lists, truth, found.weights * 0)
-    if not found.score:
+    def counts(texts: Sequence[str], numbers: Sequence[int]) -> Any:
+        """What texts add to BLEU, each as the output of the list of that number."""
+        if not texts:
+            return np.zeros((0, 10), dtype=np.int64)
+        found = bleu_counts(texts, [[each[number] for number in numbers] for each in truth])
+        if length is not None:
+            found[:, 1] = [len(length[number].split()) for number in numbers]
+        return found
+
+    empty = np.flatnonzero(np.diff(lists.offsets) == 0).tolist()
+    rest = counts([""] * len(empty), empty).sum(0)  # of empty outputs, whatever the weights
+    of_all = counts(lists.texts, lists.lists.tolist())
+    found = tune(lists, of_all, lambda sums: bleu_scores(sums + rest), seed=seed)
+    before, after = (_bleu(lists, truth, each) for each in (found.weights * 0, found.weights))
+    if not after:
         raise DataError(
             "BLEU is 0 whatever the weights: no candidate has four words, or none has a word of its "
             "reference; give the references of these lists, tokenised alike"
         )
     _report(
         f"{len(lists):,} lists, {len(lists.texts):,} candidates: BLEU {before:.2f} by the first of each "
-        f"list, {found.score:.2f} by the tuned weights"
+        f"list, {after:.2f} by the tuned weights"
     )
-    facts = {"metric": "bleu", "score": found.score, "lists": len(lists)}
+    facts = {"metric": "bleu", "score": after, "lists": len(lists)}
     content = weights_text(lists.names, found.weights, **facts)
     if weights is None:
         print(content, end="")
