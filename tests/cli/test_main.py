@@ -39,6 +39,18 @@ def test_every_command_has_help(unrolled: Any, name: str) -> None:
     assert f"Usage: unrolled {name}" in ended.out
 
 
+def test_help_breaks_lines_by_the_terminal_alone(
+    unrolled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    text = unrolled("rerank", "--help").out
+    assert (
+        'a candidate a line (ID ||| TEXT ||| NAME= VALUE …), or a JSON object a line with "cand'
+        in text
+    )
+    assert "default: ()" not in unrolled("compare-outputs", "--help").out
+
+
 def test_version(unrolled: Any) -> None:
     assert unrolled("--version").out == f"{cli.__version__}\n"
 

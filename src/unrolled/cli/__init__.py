@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -157,9 +159,20 @@ def resolve(target: str) -> Any:
 
 def single(function: Callable[..., int], name: str) -> App:
     """The App of a command that is one function: its signature and docstring are its options."""
-    app = App(name=name, help=(function.__doc__ or "").split("\n\n")[0])
+    text = unfolded(function.__doc__ or "")
+    function.__doc__ = text  # the help breaks lines by the width of the terminal
+    app = App(name=name, help=text.split("\n\n")[0])
     app.default(function)
     return app
+
+
+def unfolded(docstring: str) -> str:
+    """A docstring with each paragraph, and what it says of each argument, in a line of its own.
+
+    >>> unfolded("Do\\n    it.\\n\\n    Args:\\n        a: One\\n            thing.")
+    'Do it.\\n\\nArgs:\\n    a: One thing.'
+    """
+    return re.sub(r"(?<=[^\n:])\n(?:(?=\S)| {8,})", " ", inspect.cleandoc(docstring))
 
 
 def _run(arguments: list[str]) -> int:

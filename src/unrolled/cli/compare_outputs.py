@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _Kind = Literal["auto", "labels", "tags", "spans", "numbers", "text"]
 _Metric = Literal["bleu", "meteor", "chrf", "ter", "wer", "exact"]
 _Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+_MANY = Parameter(consume_multiple=True, negative=(), show_default=False)
 
 
 def command(arguments: Sequence[str] = ()) -> App:
@@ -31,8 +32,8 @@ def compare_outputs(
     *,
     kind: _Kind = "auto",
     column: str | None = None,
-    references: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative=())] = (),
-    metrics: Annotated[tuple[_Metric, ...], Parameter(consume_multiple=True, negative=())] = (),
+    references: Annotated[tuple[Path, ...], _MANY] = (),
+    metrics: Annotated[tuple[_Metric, ...], _MANY] = (),
     language: str = "en",
     samples: int = 2000,
     seed: int = 0,
