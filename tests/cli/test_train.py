@@ -257,7 +257,7 @@ def test_every_option_of_the_real_tasks_is_documented(
         assert ("--precision" in ended.out) == trained
 
 
-@pytest.mark.parametrize("option", ["--training.max-epochs=3", "--device", "--finish"])
+@pytest.mark.parametrize("option", ["--training.max-epochs=3", "--device=cpu", "--finish"])
 def test_what_only_training_heeds_is_refused_where_nothing_is_trained(
     unrolled: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str
 ) -> None:
@@ -269,6 +269,11 @@ def test_what_only_training_heeds_is_refused_where_nothing_is_trained(
     name = option.partition("=")[0]
     assert f"{name}: markov is counted or solved at once, not trained; leave it out" in ended.err
     (tmp_path / "run.toml").write_text('task = "language-modelling"\nmodel_name = "markov"\n')
-    again = unrolled("train", "--config", tmp_path / "run.toml", *files, option)
-    assert (again.code, again.err) == (2, ended.err)
+    for words in (
+        ("--config", tmp_path / "run.toml", *files),
+        ("language-modelling", "--config", tmp_path / "run.toml", *files),
+        ("language-modelling", *files, option, "markov"),
+    ):
+        again = unrolled("train", *words, *([option] if option not in words else []))
+        assert (again.code, again.err) == (2, ended.err)
     assert not (tmp_path / "run").exists()

@@ -15,8 +15,8 @@ from unrolled.config import Option
 _FLAGS = ("overwrite", "finish", "sample")  # options without a --no- form
 
 
-def parameter(option: Option, group: Group) -> inspect.Parameter:
-    """One keyword whose absence shows, so that the layers below it can speak."""
+def parameter(option: Option, group: Group, *, show: bool = True) -> inspect.Parameter:
+    """One keyword whose absence shows, so that the layers below it can speak; ``show``: in the help, too."""
     kind, default = option.type, option.default
     if get_origin(kind) not in (Union, types.UnionType) or type(None) not in get_args(kind):
         kind = kind | None
@@ -27,6 +27,7 @@ def parameter(option: Option, group: Group) -> inspect.Parameter:
         name=option.flag,
         help=option.help + (" Required." if required else ""),
         group=group,
+        show=show,
         show_default=False if silent else lambda _: _display(default),
         negative=() if option.name in _FLAGS else None,
         negative_iterable=(),

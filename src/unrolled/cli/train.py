@@ -46,7 +46,7 @@ Train a model, or continue where the same command was interrupted.
 unrolled train TASK [MODEL] --help lists every option of a task and model. For example:
 unrolled train language-modelling --data.train corpus.txt --output runs/first"""
 
-_OF_TRAINING = ("--device", "--precision", "--finish")  # options of a run that only training heeds
+_OF_TRAINING = ("device", "precision", "finish")  # options of a run that only training heeds
 _HANDLED = ("task", "model_name", "output", *SECTIONS)  # not plain options of the run
 
 
@@ -59,10 +59,8 @@ def command(arguments: Sequence[str] = ()) -> App:
     named = arguments[0] if arguments and arguments[0] in tasks.OPTIONS else None
     for task, schema in tasks.OPTIONS.items():
         model = str(mapping.get("model_name"))
-        if named == task:
-            if arguments[1:] and arguments[1] in schema.models:
-                model = arguments[1]
-            _refuse_training(schema, model, arguments)
+        if named == task and arguments[1:] and arguments[1] in schema.models:
+            model = arguments[1]
         app.command(_function(task, schema, model, mapping, source), name=task)
     if arguments and named is None and arguments[0].startswith("-") and not wants_help:
         subject = str(mapping.get("task"))
@@ -72,7 +70,6 @@ def command(arguments: Sequence[str] = ()) -> App:
                 f"{_example(next(iter(tasks.OPTIONS)))}"
             )
         schema = tasks.OPTIONS[subject]
-        _refuse_training(schema, str(mapping.get("model_name")), arguments)
         app.default(_function(subject, schema, str(mapping.get("model_name")), mapping, source))
     return app
 
@@ -87,6 +84,9 @@ def _function(
         overrides: dict[str, Any] = {"task": task}
         if positional:
             overrides["model_name"] = positional[0]
+        chosen = positional[0] if positional else name
+        if issubclass(schema.models[chosen], FittedAtOnce):
+            _refuse_training(chosen, given)
         given.pop("config", None)  # read before the options were known
         flags = {name: bool(given.pop(name, False)) for name in ("overwrite", "finish")}
         if all(flags.values()):
@@ -105,13 +105,11 @@ def _function(
     return train
 
 
-def _refuse_training(schema: Schema, model: str, arguments: Sequence[str]) -> None:
-    """Refuse options of training, which the parser does not know, where nothing is trained."""
-    if not issubclass(schema.models.get(model, object), FittedAtOnce):
-        return
-    for argument in arguments:
-        if argument.startswith(("--training.", *_OF_TRAINING)):
-            flag = argument.partition("=")[0]
+def _refuse_training(model: str, given: Mapping[str, Any]) -> None:
+    """Refuse options that only training heeds."""
+    for key in given:
+        if key in _OF_TRAINING or key.startswith("training__"):
+            flag = "--" + key.replace("__", ".").replace("_", "-")
             raise UsageError(
                 f"{flag}: {model} is counted or solved at once, not trained; leave it out"
             )
@@ -298,15 +296,14 @@ def _parameters(schema: Schema, model: str, *, given_model: bool) -> list[inspec
         ),
         *(own[name] for name in own if name not in _HANDLED),
     ]
-    at_once = issubclass(schema.models[model], FittedAtOnce)
-    if at_once:
-        run_options = [option for option in run_options if option.flag not in _OF_TRAINING]
-    parameters = [positional, *(parameter(option, run_group) for option in run_options)]
+    trained = not issubclass(schema.models[model], FittedAtOnce)
+    parameters = [positional]
+    for option in run_options:
+        show = trained or option.name not in _OF_TRAINING
+        parameters.append(parameter(option, run_group, show=show))
     classes = (schema.data, schema.models[model], schema.training)
     for order, (section, cls) in enumerate(zip(SECTIONS, classes, strict=True), start=1):
-        if at_once and section == "training":
-            continue
         title = f"Model: {model}" if section == "model" else section.capitalize()
-        group = Group(title, sort_key=order)
-        parameters += [parameter(option, group) for option in options(cls, section)]
+        group, show = Group(title, sort_key=order), trained or section != "training"
+        parameters += [parameter(option, group, show=show) for option in options(cls, section)]
     return parameters
