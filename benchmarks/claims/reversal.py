@@ -5,6 +5,9 @@ The same command continues an interrupted run. Multi30k, English to German: two 
 direction, the last state handed over; eight epochs. Prints a JSON line for each order and one for their
 difference: BLEU with p-values by paired bootstrap and by approximate randomisation over sentences, for each
 seed.
+
+Seen on validation: forward 23.19 and 23.77 BLEU, backward 22.80 and 22.91. The settings were taken over from
+other runs and not tuned.
 """
 
 from __future__ import annotations
