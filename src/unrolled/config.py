@@ -28,10 +28,6 @@ T = TypeVar("T")
 SECTIONS = ("data", "model", "training")
 
 
-class FittedAtOnce:
-    """Base of the options of models that are counted or solved: ``[training]`` is not for them."""
-
-
 class Schema(Protocol):
     """What a task offers, ``unrolled.tasks.OPTIONS``: the dataclass of each section.
 

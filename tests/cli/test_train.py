@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from unrolled import tasks
-from unrolled.config import FittedAtOnce, read_toml
+from unrolled.config import read_toml
+from unrolled.training.config import FittedAtOnce
 
 TRAIN = ("train", "language-modelling")
 EXAMPLE = "unrolled train language-modelling --data.train corpus.txt --output runs/first\n"

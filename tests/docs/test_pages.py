@@ -97,8 +97,8 @@ def check_unrolled(arguments: list[str]) -> None:
     """The command, the task, the model and every dotted option are known."""
     from unrolled.cells import CELLS
     from unrolled.cli import COMMANDS
-    from unrolled.config import FittedAtOnce
     from unrolled.tasks import OPTIONS
+    from unrolled.training.config import FittedAtOnce
 
     if arguments[0].startswith("-"):
         assert arguments[0] in ("--help", "--version")

@@ -26,7 +26,6 @@ from unrolled.cli.evaluate import report
 from unrolled.cli.parameters import parameter
 from unrolled.config import (
     SECTIONS,
-    FittedAtOnce,
     Option,
     RunConfig,
     Schema,
@@ -38,7 +37,7 @@ from unrolled.config import (
     run_config,
 )
 from unrolled.errors import RunError
-from unrolled.training.config import LIMITS
+from unrolled.training.config import LIMITS, FittedAtOnce
 
 _HELP = """\
 Train a model, or continue where the same command was interrupted.

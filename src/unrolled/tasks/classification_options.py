@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, held_out, shares
-from unrolled.training.config import TrainingConfig
+from unrolled.training.config import FittedAtOnce, TrainingConfig
 
 
 @dataclass(frozen=True)

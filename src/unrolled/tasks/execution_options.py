@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, shares
-from unrolled.training.config import TrainingConfig
+from unrolled.training.config import FittedAtOnce, TrainingConfig
 
 
 @dataclass(frozen=True)

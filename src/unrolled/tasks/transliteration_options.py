@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from unrolled.config import FittedAtOnce
 from unrolled.errors import ConfigError
 from unrolled.tasks.limits import at_least, held_out
 from unrolled.tasks.translation_options import EncoderDecoder, TranslationTraining
-from unrolled.training.config import USUAL_RATE
+from unrolled.training.config import USUAL_RATE, FittedAtOnce
 
 _RECORDS = (".jsonl", ".csv", ".tsv")  # endings of files that have fields
 

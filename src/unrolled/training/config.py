@@ -22,6 +22,10 @@ USUAL_RATE: dict[str, float] = {
 }
 
 
+class FittedAtOnce:
+    """Base of the options of models that are counted or solved: they have no training."""
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How a model is trained.
