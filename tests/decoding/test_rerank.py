@@ -169,7 +169,8 @@ def test_features_and_weights_by_name() -> None:
     assert lists.weights({"h": 3, "f": 1, "g": 2, "old": 0.0}).tolist() == [1, 2, 3]
     with pytest.raises(DataError, match="no weight for 'g'; the features are f, g, h, the weights"):
         lists.weights({"f": 1, "h": 1})
-    with pytest.raises(DataError, match=r"no feature .lm.; .*give the same --score, --reverse and"):
+    said = r"no feature 'lm'; .*give the same --score, --reverse and --features as"
+    with pytest.raises(DataError, match=said):
         lists.weights({"f": 1, "g": 1, "h": 1, "lm": 0.5})
     with pytest.raises(ConfigError, match="a feature 'g' already"):
         lists.with_feature("g", [0.0] * len(lists.texts))

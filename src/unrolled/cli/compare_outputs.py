@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from unrolled.cli import UsageError, single
+from unrolled.cli.parameters import MANY
 
 if TYPE_CHECKING:
     from unrolled.metrics.comparison import Comparison
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 _Kind = Literal["auto", "labels", "tags", "spans", "numbers", "text"]
 _Metric = Literal["bleu", "meteor", "chrf", "ter", "wer", "exact"]
 _Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
-_MANY = Parameter(consume_multiple=True, negative=(), show_default=False)
 
 
 def command(arguments: Sequence[str] = ()) -> App:
@@ -32,8 +32,8 @@ def compare_outputs(
     *,
     kind: _Kind = "auto",
     column: str | None = None,
-    references: Annotated[tuple[Path, ...], _MANY] = (),
-    metrics: Annotated[tuple[_Metric, ...], _MANY] = (),
+    references: Annotated[tuple[Path, ...], MANY] = (),
+    metrics: Annotated[tuple[_Metric, ...], MANY] = (),
     language: str = "en",
     samples: int = 2000,
     seed: int = 0,

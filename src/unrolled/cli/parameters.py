@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 
 from unrolled.config import Option
 
+MANY = Parameter(consume_multiple=True, negative=(), show_default=False)  # values after one flag
 _FLAGS = ("overwrite", "finish", "sample")  # options without a --no- form
 
 

@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from unrolled.cli import UsageError, single
+from unrolled.cli.parameters import MANY
 from unrolled.cli.scorers import named_runs, with_scores
 from unrolled.errors import DataError
 
 if TYPE_CHECKING:
     from unrolled.decoding.rerank import Floats, NBest
 
-_Several = Annotated[
-    tuple[str, ...], Parameter(consume_multiple=True, negative=(), show_default=False)
-]
-_Files = Annotated[
-    tuple[Path, ...], Parameter(consume_multiple=True, negative=(), show_default=False)
-]
+_Several = Annotated[tuple[str, ...], MANY]
+_Files = Annotated[tuple[Path, ...], MANY]
 _Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
